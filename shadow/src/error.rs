@@ -33,6 +33,12 @@ impl<E: fmt::Display> fmt::Display for AllocError<E> {
 
 impl<E: fmt::Debug + fmt::Display> core::error::Error for AllocError<E> {}
 
+impl<E> From<OutOfMemory> for AllocError<E> {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
 /// Memory for a type could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;

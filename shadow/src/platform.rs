@@ -66,6 +66,12 @@ pub unsafe trait Memory {
 
 /// All that a table needs, cheap to clone (a zero-sized type outside of tests).
 pub trait Platform: Smr + Memory + Clone + Send + Sync + 'static {
+    /// A number that whoever chooses object addresses cannot guess, for the
+    /// hash of a new table. The default is a constant, for tests.
+    fn seed(&self) -> u64 {
+        0x9E37_79B9_7F4A_7C15
+    }
+
     /// Lets another caller's running constructor get on: spins, yields or
     /// sleeps, as `flags` allow. Called without a guard.
     fn relax(&self, flags: AllocFlags);
@@ -82,9 +88,13 @@ pub struct AllocFlags(pub u32);
 pub enum Progress {
     /// The node is gone.
     Done,
-    /// There is more to do. The link is retired again: the next call comes
-    /// after another grace period.
+    /// There is more to do, and it needs another grace period first: the
+    /// platform retires the link again.
     Again,
+    /// There is more to do and nothing to wait for: the platform calls again
+    /// when it suits, after letting others run (the kernel's `cond_resched`).
+    /// This is how a large reclamation is cut into slices.
+    More,
 }
 
 /// The part of a node by which it waits for its grace period.
@@ -99,7 +109,10 @@ pub struct Link {
 impl Link {
     /// A link whose node is taken apart by `reclaim`.
     pub(crate) const fn new(reclaim: unsafe fn(NonNull<Link>) -> Progress) -> Self {
-        Self { next: Cell::new(core::ptr::null_mut()), reclaim }
+        Self {
+            next: Cell::new(core::ptr::null_mut()),
+            reclaim,
+        }
     }
 
     /// Takes the node apart: destructor, then memory. May sleep.

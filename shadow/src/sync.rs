@@ -2,11 +2,14 @@
 //!
 //! Both bodies have the same surface, so the rest of the crate (and
 //! `umbra-state`, which uses this module too) is the same source under the
-//! model checker. The lint `clippy::disallowed_types` holds the rule.
+//! model checker. The test `atomics_come_from_sync_only` holds the rule.
 
 #[cfg(not(loom))]
 mod imp {
-    #![allow(clippy::disallowed_types, reason = "this is the module that the lint points to")]
+    #![allow(
+        clippy::disallowed_types,
+        reason = "this is the module that the lint points to"
+    )]
     pub use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 }
 

@@ -1,0 +1,251 @@
+//! An entry: one shadow variable, header and data in one allocation.
+//!
+//! ```text
+//!  cold: link, core, layout, dtor | node: next, key | obj | state | data …
+//!  first used when it is freed    | what a lookup reads, and the data behind it
+//! ```
+//!
+//! `state` goes one way only:
+//!
+//! ```text
+//!            ctor returned            free, free_now
+//!  RESERVED ---------------> LIVE -------------------> DEAD -> unlinked, retired
+//!      \        ctor failed or panicked                 ^
+//!       +-----------------------------------------------+
+//! ```
+//! Only the caller that reserved the entry leaves `RESERVED`; callers racing to
+//! free it are told apart by the CAS that leaves `LIVE`.
+
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use super::list::{ENTRY, Node};
+use super::type_core::Core;
+use crate::platform::{AllocFlags, Link, Platform, Progress};
+use crate::sync::{AtomicU32, Ordering};
+
+/// A destructor: `(object address, data)`, as the kernel's `shadow_dtor`.
+///
+/// It runs once a variable. The object may be gone by then: its address is only
+/// a name. It must not unwind.
+pub type Dtor = unsafe extern "C" fn(obj: *mut c_void, data: *mut c_void);
+
+/// The alignment of every variable's data, in bytes.
+pub const MAX_ALIGN: usize = 16;
+
+/// Somebody is constructing the data.
+pub(super) const RESERVED: u32 = 0;
+/// The variable exists.
+pub(super) const LIVE: u32 = 1;
+/// The variable was freed, or its constructor failed.
+pub(super) const DEAD: u32 = 2;
+
+/// What does not depend on the platform and is read by lookups.
+#[repr(C, align(16))]
+pub(super) struct Hot {
+    node: Node,
+    obj: usize,
+    state: AtomicU32,
+}
+
+#[repr(C, align(16))]
+struct Header<P: Platform> {
+    link: Link,
+    core: NonNull<Core<P>>,
+    /// Size of the data in bytes.
+    size: usize,
+    dtor: Cell<Option<Dtor>>,
+    hot: Hot,
+}
+
+/// A borrowed entry: a pointer to its node, with the provenance of all of it.
+#[derive(Clone, Copy)]
+pub(super) struct Entry(*mut Node);
+
+impl Entry {
+    /// The entry that `node` is part of.
+    ///
+    /// # Safety
+    /// The node's key has the `ENTRY` bit and its memory is protected (by a
+    /// guard or by ownership) for as long as the result is used.
+    pub(super) unsafe fn of_node(node: *mut Node) -> Self {
+        Self(node)
+    }
+
+    pub(super) fn node(self) -> *mut Node {
+        self.0
+    }
+
+    fn hot(&self) -> *mut Hot {
+        // The node is the first field of `Hot`.
+        self.0.cast()
+    }
+
+    pub(super) fn obj(&self) -> usize {
+        // SAFETY: `of_node`'s contract; `obj` is constant once linked.
+        unsafe { (*self.hot()).obj }
+    }
+
+    pub(super) fn state(&self) -> &AtomicU32 {
+        // SAFETY: `of_node`'s contract; the borrow is as long as `self`'s.
+        unsafe { &(*self.hot()).state }
+    }
+
+    /// The address of the data, final from the allocation on.
+    pub(super) fn data(&self) -> NonNull<u8> {
+        // SAFETY: the data follows `Hot` in the same allocation.
+        unsafe { NonNull::new_unchecked(self.hot().add(1).cast()) }
+    }
+
+    /// Takes a live entry out of the table's sight. True for exactly one caller.
+    pub(super) fn kill(&self) -> bool {
+        // Acquire on success: what happens to the data next (a destructor)
+        // comes after its construction, pairing with the release in
+        // `Reservation::publish`. Release: readers that saw LIVE did so before.
+        // Relaxed on failure: the value alone decides.
+        self.state()
+            .compare_exchange(LIVE, DEAD, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+/// An entry that its platform is known of: allocation, retirement, reclaiming.
+pub(super) struct OwnedEntry<P: Platform> {
+    entry: Entry,
+    _platform: PhantomData<P>,
+}
+
+impl<P: Platform> Clone for OwnedEntry<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<P: Platform> Copy for OwnedEntry<P> {}
+
+impl<P: Platform> OwnedEntry<P> {
+    fn layout(size: usize) -> Option<Layout> {
+        // The header is a multiple of 16 bytes, and `Hot` ends it.
+        const { assert!(size_of::<Header<P>>() == offset_of!(Header<P>, hot) + size_of::<Hot>()) };
+        let size = size_of::<Header<P>>().checked_add(size)?;
+        Layout::from_size_align(size, MAX_ALIGN).ok()
+    }
+
+    /// A reserved, unlinked entry with zeroed data.
+    pub(super) fn new(
+        core: NonNull<Core<P>>,
+        platform: &P,
+        key: u64,
+        obj: usize,
+        size: usize,
+        flags: AllocFlags,
+    ) -> Result<Self, Unmade> {
+        let layout = Self::layout(size).ok_or(Unmade::Layout)?;
+        let memory = platform
+            .alloc_zeroed(layout, flags)
+            .ok_or(Unmade::OutOfMemory)?;
+        let header = memory.cast::<Header<P>>().as_ptr();
+        // SAFETY: fresh memory of a layout that begins with a `Header`.
+        unsafe {
+            header.write(Header {
+                link: Link::new(Self::reclaim),
+                core,
+                size,
+                dtor: Cell::new(None),
+                hot: Hot {
+                    node: Node::new(key | ENTRY),
+                    obj,
+                    state: AtomicU32::new(RESERVED),
+                },
+            });
+            Ok(Self::of_node(&raw mut (*header).hot.node))
+        }
+    }
+
+    /// The owned view of an entry.
+    ///
+    /// # Safety
+    /// As [`Entry::of_node`]; the entry was made by this platform's `new`.
+    pub(super) unsafe fn of_node(node: *mut Node) -> Self {
+        // SAFETY: the caller's contract.
+        Self {
+            entry: unsafe { Entry::of_node(node) },
+            _platform: PhantomData,
+        }
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn header(&self) -> *mut Header<P> {
+        // SAFETY: the node is part of a `Header`, and the pointer was made from
+        // one to all of it.
+        unsafe { self.entry.0.byte_sub(offset_of!(Header<P>, hot)).cast() }
+    }
+
+    /// Hands a dead, unlinked entry to the grace period; `dtor` runs after it.
+    ///
+    /// # Safety
+    /// The caller took the entry to `DEAD` and made sure that it is unlinked.
+    pub(super) unsafe fn retire(self, platform: &P, dtor: Option<Dtor>) {
+        let header = self.header();
+        // SAFETY: dead and unlinked: readers may still look at the hot half, the
+        // cold half is ours until the link is handed over.
+        unsafe {
+            (*header).dtor.set(dtor);
+            (*header).core.as_ref().hold();
+            platform.retire(NonNull::new_unchecked(&raw mut (*header).link));
+        }
+    }
+
+    /// The grace period of a retired entry is over.
+    ///
+    /// # Safety
+    /// [`Link::reclaim`]'s contract.
+    unsafe fn reclaim(link: NonNull<Link>) -> Progress {
+        let header = link.cast::<Header<P>>().as_ptr();
+        // SAFETY: the link is the first field of its header, nobody else knows
+        // the entry any more, and `hold` in `retire` kept the core.
+        unsafe {
+            let core = (*header).core;
+            let this = Self::of_node(&raw mut (*header).hot.node);
+            this.destroy((*header).dtor.get());
+            Core::release(core);
+        }
+        Progress::Done
+    }
+
+    /// Runs `dtor` and gives the memory back. The core is not released.
+    ///
+    /// # Safety
+    /// Nobody else can reach the entry.
+    pub(super) unsafe fn destroy(self, dtor: Option<Dtor>) {
+        let header = self.header();
+        // SAFETY: the entry is ours alone, and its core outlives it.
+        unsafe {
+            let core = (*header).core.as_ref();
+            let size = (*header).size;
+            if let Some(dtor) = dtor {
+                let obj = core::ptr::without_provenance_mut((*header).hot.obj);
+                dtor(obj, self.entry.data().as_ptr().cast());
+            }
+            core.forget_entry(size);
+            header.drop_in_place();
+            // The layout was valid when the entry was made of the same size.
+            if let Some(layout) = Self::layout(size) {
+                core.platform()
+                    .dealloc(NonNull::new_unchecked(header.cast()), layout);
+            }
+        }
+    }
+}
+
+/// Why an entry was not made.
+pub(super) enum Unmade {
+    Layout,
+    OutOfMemory,
+}

@@ -1,0 +1,210 @@
+//! One shadow type: the handle that data-plane users hold.
+
+use core::ffi::c_void;
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use crate::error::{AllocError, OutOfMemory};
+use crate::platform::{AllocFlags, Platform};
+use crate::raw::{Core, Dtor, Stats};
+
+/// All shadow variables of one id.
+///
+/// A handle is counted: clones share the type, and the last one dropped frees
+/// every variable, as [`free_all`](Self::free_all) would. Dropping never waits.
+///
+/// # Pointers
+/// The operations give raw pointers to the data. One stays valid until the
+/// variable is freed and the guards of that moment are gone; callers exclude
+/// each other over the *data* themselves, as with `klp_shadow_*`.
+/// [`ShadowMap`](crate::ShadowMap) is the safe, typed form.
+///
+/// # Context
+/// [`get`](Self::get) runs anywhere a guard can be had, NMI included if the
+/// platform's guard allows it. The others are lock-free; they allocate as
+/// `flags` say, and wait only for a running constructor of the *same* object.
+#[repr(transparent)]
+pub struct Table<P: Platform> {
+    core: NonNull<Core<P>>,
+}
+
+// SAFETY: the core is shared state made of atomics and constants; variables are
+// handed out as raw pointers, whose users answer for what they do with them.
+unsafe impl<P: Platform> Send for Table<P> {}
+// SAFETY: as above.
+unsafe impl<P: Platform> Sync for Table<P> {}
+
+impl<P: Platform> Table<P> {
+    /// A new type without variables. `id` is a name only; any value will do.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new(platform: P, id: u64) -> Result<Self, OutOfMemory> {
+        Self::with_dtor(platform, id, None, AllocFlags::default())
+    }
+
+    /// A new type whose variables get `dtor` wherever none is given.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn with_dtor(
+        platform: P,
+        id: u64,
+        dtor: Option<Dtor>,
+        flags: AllocFlags,
+    ) -> Result<Self, OutOfMemory> {
+        let core = Core::create(platform, id, dtor, flags).ok_or(OutOfMemory)?;
+        Ok(Self { core })
+    }
+
+    fn core(&self) -> &Core<P> {
+        // SAFETY: a handle keeps its core.
+        unsafe { self.core.as_ref() }
+    }
+
+    /// The id that the type was made with.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.core().id()
+    }
+
+    /// The platform that the type lives on.
+    #[must_use]
+    pub fn platform(&self) -> &P {
+        self.core().platform()
+    }
+
+    /// The data of `obj`'s variable, for as long as the guard lives.
+    ///
+    /// Wait-free, loads only (G1). A variable whose constructor still runs is
+    /// not there yet.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, obj: usize, guard: &P::Guard) -> Option<NonNull<u8>> {
+        self.core().get(obj, guard)
+    }
+
+    /// Attaches `size` zeroed bytes to `obj`, constructed by `ctor`.
+    ///
+    /// The data is aligned to [`MAX_ALIGN`](crate::MAX_ALIGN); its address is
+    /// final before `ctor` runs (G4), which happens once, with no lock and no
+    /// guard of the table held (G5): it may sleep where the caller may, and use
+    /// the table. If it fails or panics nothing is left behind.
+    ///
+    /// # Errors
+    /// [`AllocError::Exists`] with the data that is there (after waiting for its
+    /// constructor), or why none could be made.
+    pub fn alloc<E>(
+        &self,
+        obj: usize,
+        size: usize,
+        flags: AllocFlags,
+        ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
+    ) -> Result<NonNull<u8>, AllocError<E>> {
+        Core::insert(self.core, obj, size, flags, ctor)
+    }
+
+    /// The data of `obj`'s variable, made as by [`alloc`](Self::alloc) if there
+    /// is none; `size` and `ctor` are ignored if there is.
+    ///
+    /// # Errors
+    /// As [`alloc`](Self::alloc), without `Exists`.
+    pub fn get_or_alloc<E>(
+        &self,
+        obj: usize,
+        size: usize,
+        flags: AllocFlags,
+        ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
+    ) -> Result<NonNull<u8>, AllocError<E>> {
+        match self.alloc(obj, size, flags, ctor) {
+            Err(AllocError::Exists(data)) => Ok(data),
+            other => other,
+        }
+    }
+
+    /// Frees `obj`'s variable; false when there is none.
+    ///
+    /// Invisible on return; `dtor` (or the type's) runs once after the grace
+    /// period, in a context that may sleep (G8).
+    pub fn free(&self, obj: usize, dtor: Option<Dtor>) -> bool {
+        self.core().free(obj, dtor)
+    }
+
+    /// Frees `obj`'s variable with `f` run on its data before the return, as
+    /// `klp_shadow_free` does: readers may still hold the pointer (D9). No other
+    /// destructor runs.
+    pub fn free_now(&self, obj: usize, f: impl FnOnce(NonNull<u8>)) -> bool {
+        self.core().free_now(obj, f)
+    }
+
+    /// Frees every variable: invisible at once, whatever their number (G7), and
+    /// destroyed in slices after the grace period, each with `dtor` (or the
+    /// type's). Variables made meanwhile are new ones and stay.
+    pub fn free_all(&self, dtor: Option<Dtor>) {
+        self.core().free_all(dtor);
+    }
+
+    /// Calls `f` for the variables, under a guard.
+    ///
+    /// Each variable that exists throughout the call is seen once; one that is
+    /// made or freed meanwhile may be seen or not; none is seen twice.
+    pub fn for_each(&self, mut f: impl FnMut(usize, NonNull<u8>)) {
+        self.core().for_each(&mut f);
+    }
+
+    /// What the type holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core().stats()
+    }
+
+    /// The handle as an address that can go through C.
+    #[must_use]
+    pub fn into_raw(self) -> NonNull<c_void> {
+        ManuallyDrop::new(self).core.cast()
+    }
+
+    /// The handle that [`into_raw`](Self::into_raw) gave away.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw` of the same platform's type; each is taken
+    /// back once.
+    #[must_use]
+    pub unsafe fn from_raw(raw: NonNull<c_void>) -> Self {
+        Self { core: raw.cast() }
+    }
+
+    /// A look at a handle that stays given away.
+    ///
+    /// # Safety
+    /// As [`from_raw`](Self::from_raw), except that the handle is not taken
+    /// back, and is not while the result is used.
+    #[must_use]
+    pub unsafe fn borrow_raw(raw: NonNull<c_void>) -> ManuallyDrop<Self> {
+        ManuallyDrop::new(Self { core: raw.cast() })
+    }
+}
+
+impl<P: Platform> Clone for Table<P> {
+    fn clone(&self) -> Self {
+        self.core().handle_up();
+        Self { core: self.core }
+    }
+}
+
+impl<P: Platform> Drop for Table<P> {
+    fn drop(&mut self) {
+        // SAFETY: this handle is given up.
+        unsafe { Core::handle_down(self.core) }
+    }
+}
+
+impl<P: Platform> fmt::Debug for Table<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("id", &self.id())
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
