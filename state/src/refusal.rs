@@ -1,0 +1,329 @@
+//! Why a request cannot be carried out, and what can be done about it.
+//!
+//! A refusal is decided before anything happens, so it changes nothing (S3). It
+//! names the state, both patches and the rule, and its sentence ends with the
+//! way out.
+
+use crate::event::Errno;
+use crate::mem::OutOfMemory;
+use crate::name::Name;
+use crate::patch::STATE_ID_MAX;
+use core::fmt;
+
+/// A request that was refused. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A state has the id 0.
+    ZeroId {
+        /// The patch that has it.
+        patch: Name,
+        /// The name of the state.
+        name: Name,
+        /// Which of its states, from 0.
+        index: usize,
+    },
+    /// A state's id does not fit into 32 bits.
+    IdTooLarge {
+        /// The patch that has it.
+        patch: Name,
+        /// The id.
+        state: u64,
+    },
+    /// A patch names one id twice.
+    DuplicateId {
+        /// The patch that does.
+        patch: Name,
+        /// The id.
+        state: u64,
+        /// The names under which it does, in order.
+        names: [Name; 2],
+    },
+    /// Two patches call one state differently, so they mean different ones.
+    NamesDisagree {
+        /// The id.
+        state: u64,
+        /// The patch asked for, and what it calls the state.
+        patch: (Name, Name),
+        /// A patch that is enabled, and what it calls the state.
+        other: (Name, Name),
+    },
+    /// Two patches disagree on whether shadow variables belong to the state.
+    ShadowsDisagree {
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+        /// The patch asked for, and whether its `is_shadow` is set.
+        patch: (Name, bool),
+        /// A patch that is enabled; its `is_shadow` is the opposite.
+        other: Name,
+    },
+    /// A state has a destructor for shadow variables that do not belong to it.
+    DtorWithoutShadow {
+        /// The patch that has it.
+        patch: Name,
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+    },
+    /// A hook names a state that its patch does not have.
+    HookWithoutState {
+        /// The patch that has it.
+        patch: Name,
+        /// The function to hook.
+        function: Name,
+        /// The id it names.
+        state: u64,
+    },
+    /// A function is hooked already.
+    FunctionTaken {
+        /// The patch asked for.
+        patch: Name,
+        /// The function.
+        function: Name,
+        /// Who hooked it: another patch, or the same one by an earlier hook.
+        other: Name,
+    },
+    /// A patch of this name is enabled.
+    AlreadyEnabled {
+        /// The name.
+        patch: Name,
+    },
+    /// No patch of this name is enabled.
+    NotEnabled {
+        /// The name, cut if it was too long for one.
+        patch: Name,
+    },
+    /// A state that cannot be undone would lose its last user.
+    Blocked {
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+        /// The enabled patch whose `block_disable` forbids it.
+        by: Name,
+        /// The patch that would replace it without supporting the state; none
+        /// when it was asked to be disabled.
+        replacement: Option<Name>,
+    },
+    /// As many patches use the state as can be counted.
+    TooManyUsers {
+        /// The id.
+        state: u64,
+        /// The patch asked for.
+        patch: Name,
+    },
+    /// Another transition is running.
+    TransitionRunning {
+        /// The patch that is being enabled or disabled.
+        patch: Name,
+    },
+    /// There is no memory for the plan.
+    OutOfMemory,
+}
+
+impl Refusal {
+    /// The error number for a caller that can take no more than that.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::ZeroId { .. }
+            | Self::IdTooLarge { .. }
+            | Self::DuplicateId { .. }
+            | Self::NamesDisagree { .. }
+            | Self::ShadowsDisagree { .. }
+            | Self::DtorWithoutShadow { .. }
+            | Self::HookWithoutState { .. } => Errno::EINVAL,
+            Self::FunctionTaken { .. } | Self::TransitionRunning { .. } => Errno::EBUSY,
+            Self::AlreadyEnabled { .. } => Errno::EEXIST,
+            Self::NotEnabled { .. } => Errno::ENOENT,
+            Self::Blocked { .. } => Errno::EPERM,
+            Self::TooManyUsers { .. } => Errno::EOVERFLOW,
+            Self::OutOfMemory => Errno::ENOMEM,
+        }
+    }
+
+    /// The state that it is about, where it is about one.
+    pub const fn state(&self) -> Option<u64> {
+        match *self {
+            Self::ZeroId { .. } => Some(0),
+            Self::IdTooLarge { state, .. }
+            | Self::DuplicateId { state, .. }
+            | Self::NamesDisagree { state, .. }
+            | Self::ShadowsDisagree { state, .. }
+            | Self::DtorWithoutShadow { state, .. }
+            | Self::HookWithoutState { state, .. }
+            | Self::Blocked { state, .. }
+            | Self::TooManyUsers { state, .. } => Some(state),
+            Self::FunctionTaken { .. }
+            | Self::AlreadyEnabled { .. }
+            | Self::NotEnabled { .. }
+            | Self::TransitionRunning { .. }
+            | Self::OutOfMemory => None,
+        }
+    }
+}
+
+impl From<OutOfMemory> for Refusal {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// "state 3 (lru_lock)", or "state 3" if it has no name.
+struct Which(u64, Name);
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(id, name) = self;
+        if *name == Name::EMPTY {
+            write!(f, "state {id}")
+        } else {
+            write!(f, "state {id} ({name})")
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ZeroId { patch, name, index } => {
+                write!(f, "patch {patch}: state number {} ", index + 1)?;
+                if *name != Name::EMPTY {
+                    write!(f, "({name}) ")?;
+                }
+                write!(
+                    f,
+                    "has the id 0, which names no state; give it an id from 1 on"
+                )
+            }
+            Self::IdTooLarge { patch, state } => write!(
+                f,
+                "patch {patch}: the state id {state:#x} needs more than 32 bits; \
+                 choose one up to {STATE_ID_MAX:#x}"
+            ),
+            Self::DuplicateId {
+                patch,
+                state,
+                names: [a, b],
+            } if a == b => write!(
+                f,
+                "patch {patch}: {} is listed twice; remove one of the two",
+                Which(*state, *a)
+            ),
+            Self::DuplicateId {
+                patch,
+                state,
+                names: [a, b],
+            } => write!(
+                f,
+                "patch {patch}: the id {state} is listed twice, as {a:?} and as {b:?}; \
+                 give one of them an id of its own"
+            ),
+            Self::NamesDisagree {
+                state,
+                patch,
+                other,
+            } => write!(
+                f,
+                "state {state} is {:?} in patch {} and {:?} in the enabled patch {}; one id \
+                 means one change, so give the new state an id of its own or the same name",
+                patch.1, patch.0, other.1, other.0
+            ),
+            Self::ShadowsDisagree {
+                state,
+                name,
+                patch,
+                other,
+            } => write!(
+                f,
+                "{}: is_shadow is {} in patch {} and {} in the enabled patch {other}; \
+                 whoever ends the state must know whether to free, so make them agree",
+                Which(*state, *name),
+                patch.1,
+                patch.0,
+                !patch.1
+            ),
+            Self::DtorWithoutShadow { patch, state, name } => write!(
+                f,
+                "patch {patch}: {} has a shadow_dtor but is_shadow is not set, so nothing \
+                 would ever call it; set is_shadow or drop the shadow_dtor",
+                Which(*state, *name)
+            ),
+            Self::HookWithoutState {
+                patch,
+                function,
+                state,
+            } => write!(
+                f,
+                "patch {patch}: the hook on {function} is decided by state {state}, which the \
+                 patch does not have; add the state or name one of its own"
+            ),
+            Self::FunctionTaken {
+                patch,
+                function,
+                other,
+            } if patch == other => write!(
+                f,
+                "patch {patch}: it hooks {function} twice; a function has one hook, so merge them"
+            ),
+            Self::FunctionTaken {
+                patch,
+                function,
+                other,
+            } => write!(
+                f,
+                "patch {patch}: {function} is hooked by the enabled patch {other}; disable \
+                 that one first, or let {patch} replace it"
+            ),
+            Self::AlreadyEnabled { patch } => {
+                write!(
+                    f,
+                    "patch {patch} is enabled already; disable it first to enable it anew"
+                )
+            }
+            Self::NotEnabled { patch } => {
+                write!(
+                    f,
+                    "patch {patch} is not enabled, so there is nothing to disable"
+                )
+            }
+            Self::Blocked {
+                state,
+                name,
+                by,
+                replacement: None,
+            } => write!(
+                f,
+                "patch {by} cannot be disabled: its {} is marked block_disable and no other \
+                 enabled patch has it; replace {by} by a patch that supports the state",
+                Which(*state, *name)
+            ),
+            Self::Blocked {
+                state,
+                name,
+                by,
+                replacement: Some(patch),
+            } => write!(
+                f,
+                "patch {patch} cannot replace patch {by}: {} of {by} is marked block_disable \
+                 and {patch} does not support it; add the state to {patch}",
+                Which(*state, *name)
+            ),
+            Self::TooManyUsers { state, patch } => write!(
+                f,
+                "patch {patch}: as many patches as can be counted use state {state}; disable \
+                 some of them, or replace them by one"
+            ),
+            Self::TransitionRunning { patch } => write!(
+                f,
+                "the transition of patch {patch} is still running; wait until it has \
+                 completed, or reverse it"
+            ),
+            Self::OutOfMemory => f.write_str("out of memory for the plan; nothing was changed"),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
