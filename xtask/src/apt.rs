@@ -1,0 +1,192 @@
+//! Packages fetched into our own cache: nothing is installed by this module.
+//!
+//! apt is given lists and caches of its own under `target/umbra/apt`, so that
+//! a user without root can fetch, a machine without an index gets one, and the
+//! system's index stays as it is. Sources and keys are the system's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::debian::{self, Package, Stanza};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::proc::{self, Finished, Job, Said};
+use crate::ui::Task;
+
+/// apt with an index of our own.
+pub(crate) struct Apt {
+    options: Vec<String>,
+}
+
+impl Apt {
+    /// Sets the private folders up.
+    pub(crate) fn new(paths: &Paths) -> Result<Self> {
+        let dir = paths.dir("apt")?;
+        let (lists, cache) = (dir.join("lists"), dir.join("cache"));
+        for folder in [lists.join("partial"), cache.join("archives/partial")] {
+            fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+        }
+        let mut options = vec![
+            format!("Dir::State::Lists={}", lists.display()),
+            format!("Dir::Cache={}", cache.display()),
+            // Only package lists: no translations, no desktop metadata.
+            "Acquire::Languages=none".into(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
+            "Acquire::Retries=3".into(),
+        ];
+        if nix::unistd::geteuid().is_root() {
+            // The unprivileged user of apt cannot write below a home folder.
+            options.push("APT::Sandbox::User=root".into());
+        }
+        Ok(Self { options })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("LC_ALL", "C").arg("-q");
+        for option in &self.options {
+            command.args(["-o", option]);
+        }
+        command
+    }
+
+    /// Fetches the index.
+    ///
+    /// A source that does not answer is no reason to stop: what matters is
+    /// whether the index has what we look for, and resolving tells that.
+    pub(crate) fn update(&self, task: &Task) -> Result<Finished> {
+        let mut command = self.command("apt-get");
+        command.arg("update");
+        task.at("fetching the package index");
+        proc::run(command, task, None)
+    }
+
+    /// What the index knows about a package; empty if nothing.
+    pub(crate) fn show(&self, name: &str) -> Result<Vec<Stanza>> {
+        let mut command = self.command("apt-cache");
+        command.args(["show", name]);
+        match proc::output(command) {
+            Ok(lines) => Ok(debian::stanzas(&lines)),
+            // apt-cache's way of saying "no such package".
+            Err(Error::Failed { .. }) => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Downloads packages into `dir` and gives back their files, in order.
+    ///
+    /// apt checks each hash; a file that is torn nevertheless (a full disk, a
+    /// cut connection) is fetched once more.
+    pub(crate) fn download(
+        &self,
+        packages: &[Package],
+        dir: &Path,
+        task: &Task,
+    ) -> Result<Vec<PathBuf>> {
+        fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
+        let total = packages.iter().map(|p| p.size).sum();
+        let mut again = false;
+        loop {
+            self.download_once(packages, dir, total, task)?;
+            let files: Result<Vec<PathBuf>> =
+                packages.iter().map(|package| whole(dir, package)).collect();
+            match files {
+                Err(Error::Damaged { path, why }) if !again => {
+                    task.say(&format!("{}: {why}; fetching it again", path.display()));
+                    // Of a file that was never there, nothing need be removed.
+                    let _ = fs::remove_file(&path);
+                    again = true;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn download_once(
+        &self,
+        packages: &[Package],
+        dir: &Path,
+        total: u64,
+        task: &Task,
+    ) -> Result<()> {
+        let mut command = self.command("apt-get");
+        command.current_dir(dir).arg("download");
+        command.args(packages.iter().map(|p| format!("{}={}", p.name, p.version)));
+        let line = proc::show(&command);
+        let job = Job::start(command)?;
+        let mut lines = Vec::new();
+        loop {
+            match job.next(Duration::from_millis(250)) {
+                Said::Line(text) => lines.push(text),
+                Said::Nothing => {}
+                Said::End => break,
+            }
+            task.progress("bytes", bytes_in(dir), total);
+        }
+        let status = job.wait()?;
+        Finished { status, lines, command: line }.ok_or_help(Some(
+            "is the network there? an old index also gives this: run the command again with --refresh".into(),
+        ))?;
+        Ok(())
+    }
+}
+
+/// The file apt made for a package, if it is all there.
+fn whole(dir: &Path, package: &Package) -> Result<PathBuf> {
+    let prefix = format!("{}_", package.name);
+    let mut found = None;
+    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+        let entry = entry.map_err(Error::io("read", dir))?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            found = Some(entry.path());
+        }
+    }
+    let path = found.unwrap_or_else(|| dir.join(format!("{prefix}*.deb")));
+    let size = fs::metadata(&path).map_or(0, |m| m.len());
+    if size == package.size {
+        Ok(path)
+    } else {
+        Err(Error::Damaged {
+            path,
+            why: format!("{size} bytes of {}", package.size),
+        })
+    }
+}
+
+fn bytes_in(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|e| e.metadata().ok())
+        .map(|m| m.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_download_is_seen() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let package = Package {
+            name: "linux-x".into(),
+            version: "1".into(),
+            size: 10,
+        };
+        let missing = whole(dir.path(), &package)
+            .expect_err("nothing there")
+            .to_string();
+        assert!(missing.contains("0 bytes of 10"), "{missing}");
+        let file = dir.path().join("linux-x_1_amd64.deb");
+        fs::write(&file, "12345").expect("writes");
+        let torn = whole(dir.path(), &package).expect_err("torn").to_string();
+        assert!(torn.contains("5 bytes of 10"), "{torn}");
+        fs::write(&file, "1234567890").expect("writes");
+        assert_eq!(whole(dir.path(), &package).expect("whole"), file);
+    }
+}

@@ -1,0 +1,327 @@
+//! What Debian's package index says, read without touching the system.
+//!
+//! Pure parts only: stanzas, version order, and which packages make up the
+//! stock kernel of a series. Old kernels vanish from the index, so a release
+//! number is never written down here: the meta package `linux-image-amd64`
+//! names the image of the day, the image names its version, and the headers'
+//! own dependencies name the rest.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+
+/// The fields of one package in one version.
+pub(crate) type Stanza = BTreeMap<String, String>;
+
+/// Splits the output of `apt-cache show`; folded lines are dropped.
+pub(crate) fn stanzas<S: AsRef<str>>(lines: &[S]) -> Vec<Stanza> {
+    let mut all = vec![Stanza::new()];
+    for line in lines {
+        let line = line.as_ref();
+        if line.trim().is_empty() {
+            all.push(Stanza::new());
+        } else if let Some((key, value)) = line
+            .split_once(':')
+            .filter(|_| !line.starts_with([' ', '\t']))
+        {
+            // Some tools leave the blank line out; a new name starts anew.
+            if key == "Package" && all.last().is_some_and(|s| s.contains_key(key)) {
+                all.push(Stanza::new());
+            }
+            if let Some(stanza) = all.last_mut() {
+                stanza.insert(key.to_owned(), value.trim().to_owned());
+            }
+        }
+    }
+    all.retain(|s| !s.is_empty());
+    all
+}
+
+/// One dependency: the name and, if it has one, the version after the relation.
+fn dependencies(field: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    field.split(',').filter_map(|entry| {
+        let first = entry.split('|').next()?.trim();
+        let (name, rest) = first.split_once(' ').unwrap_or((first, ""));
+        let version = rest
+            .trim_matches(['(', ')'])
+            .trim_start_matches(['=', '<', '>', ' '])
+            .split_whitespace()
+            .next();
+        (!name.is_empty()).then_some((name, version))
+    })
+}
+
+/// One package to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// Its name.
+    pub(crate) name: String,
+    /// The exact version.
+    pub(crate) version: String,
+    /// Bytes of the archive.
+    pub(crate) size: u64,
+}
+
+/// The packages of one stock kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KernelSet {
+    /// As `uname -r`: "6.1.0-56-amd64".
+    pub(crate) release: String,
+    /// The package version: "6.1.192-2".
+    pub(crate) version: String,
+    /// The image.
+    pub(crate) image: Package,
+    /// Headers, common headers and build tools.
+    pub(crate) headers: Vec<Package>,
+}
+
+/// Finds the newest stock kernel of `series`; `show` gives the stanzas of a name.
+pub(crate) fn resolve(
+    series: &str,
+    show: impl Fn(&str) -> Result<Vec<Stanza>>,
+) -> Result<KernelSet> {
+    let no = |why: &str| Error::NoKernel {
+        series: series.to_owned(),
+        why: why.to_owned(),
+    };
+    let prefix = format!("{series}.");
+    let metas = show("linux-image-amd64")?;
+    let meta = newest(
+        metas.iter().filter(|s| version_of(s).starts_with(&prefix)),
+        |_| true,
+    )
+    .ok_or_else(|| no("linux-image-amd64 has no such version"))?;
+    let depends = meta.get("Depends").map_or("", String::as_str);
+    let (image_name, image_version) = dependencies(depends)
+        .find(|(name, _)| name.starts_with("linux-image-") && name.ends_with("-amd64"))
+        .ok_or_else(|| no("linux-image-amd64 depends on no image"))?;
+    let release = image_name.trim_start_matches("linux-image-").to_owned();
+    let version = image_version.unwrap_or_else(|| version_of(meta)).to_owned();
+
+    let exact = |name: &str| -> Result<Package> {
+        let found = show(name)?;
+        let stanza = newest(found.iter(), |v| v == version)
+            .ok_or_else(|| no(&format!("{name} is not there in version {version}")))?;
+        package(name, stanza).ok_or_else(|| no(&format!("{name} has no size")))
+    };
+    let image = exact(image_name)?;
+    let headers_name = format!("linux-headers-{release}");
+    let mut headers = vec![exact(&headers_name)?];
+    let found = show(&headers_name)?;
+    let depends = newest(found.iter(), |v| v == version)
+        .and_then(|s| s.get("Depends"))
+        .map_or("", String::as_str);
+    for (name, _) in dependencies(depends) {
+        if name.ends_with("-common") || name.starts_with("linux-kbuild-") {
+            headers.push(exact(name)?);
+        }
+    }
+    if headers.len() < 3 {
+        return Err(no(&format!(
+            "{headers_name} names no common headers or no kbuild"
+        )));
+    }
+    Ok(KernelSet {
+        release,
+        version,
+        image,
+        headers,
+    })
+}
+
+fn version_of(stanza: &Stanza) -> &str {
+    stanza.get("Version").map_or("", String::as_str)
+}
+
+fn newest<'a>(
+    stanzas: impl Iterator<Item = &'a Stanza>,
+    accept: impl Fn(&str) -> bool,
+) -> Option<&'a Stanza> {
+    stanzas
+        .filter(|s| accept(version_of(s)))
+        .max_by(|a, b| compare_versions(version_of(a), version_of(b)))
+}
+
+fn package(name: &str, stanza: &Stanza) -> Option<Package> {
+    Some(Package {
+        name: name.to_owned(),
+        version: version_of(stanza).to_owned(),
+        size: stanza.get("Size")?.parse().ok()?,
+    })
+}
+
+/// Debian's version order (deb-version(7)): epoch, upstream version, revision;
+/// digits by value, letters before other signs, `~` before the end.
+pub(crate) fn compare_versions(a: &str, b: &str) -> Ordering {
+    fn split(version: &str) -> (u64, &str, &str) {
+        let (epoch, rest) = version.split_once(':').unwrap_or(("0", version));
+        let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
+        (epoch.parse().unwrap_or(0), upstream, revision)
+    }
+    let ((ea, ua, ra), (eb, ub, rb)) = (split(a), split(b));
+    ea.cmp(&eb)
+        .then_with(|| compare_part(ua, ub))
+        .then_with(|| compare_part(ra, rb))
+}
+
+fn compare_part(a: &str, b: &str) -> Ordering {
+    fn weight(c: Option<&u8>) -> i32 {
+        match c {
+            Some(b'~') => -1,
+            Some(c) if c.is_ascii_digit() => 0,
+            None => 0,
+            Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
+            Some(c) => i32::from(*c) + 256,
+        }
+    }
+    fn number(digits: &mut &[u8]) -> u128 {
+        let end = digits
+            .iter()
+            .position(|c| !c.is_ascii_digit())
+            .unwrap_or(digits.len());
+        let (head, tail) = digits.split_at(end);
+        *digits = tail;
+        head.iter().fold(0, |n, c| n * 10 + u128::from(c - b'0'))
+    }
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while !a.is_empty() || !b.is_empty() {
+        loop {
+            let (x, y) = (a.first(), b.first());
+            let at_digit = |c: Option<&u8>| c.is_none_or(u8::is_ascii_digit);
+            if at_digit(x) && at_digit(y) {
+                break;
+            }
+            match weight(x).cmp(&weight(y)) {
+                Ordering::Equal => {}
+                unequal => return unequal,
+            }
+            a = a.get(1..).unwrap_or_default();
+            b = b.get(1..).unwrap_or_default();
+        }
+        match number(&mut a).cmp(&number(&mut b)) {
+            Ordering::Equal => {}
+            unequal => return unequal,
+        }
+    }
+    Ordering::Equal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDEX: &str = "\
+Package: linux-image-amd64
+Version: 6.1.192-2
+Depends: linux-image-6.1.0-56-amd64 (= 6.1.192-2)
+
+Package: linux-image-amd64
+Version: 6.1.176-1
+Depends: linux-image-6.1.0-50-amd64 (= 6.1.176-1)
+
+Package: linux-image-amd64
+Version: 6.12.95-1~bpo12+1
+Depends: linux-image-6.12.95+deb12-amd64 (= 6.12.95-1~bpo12+1)
+
+Package: linux-image-6.1.0-56-amd64
+Version: 6.1.192-2
+Size: 70550672
+Description: Linux 6.1
+ folded: line
+
+Package: linux-headers-6.1.0-56-amd64
+Version: 6.1.192-2
+Depends: linux-headers-6.1.0-56-common (= 6.1.192-2), linux-kbuild-6.1 (>= 6.1.192-2), linux-compiler-gcc-12-x86
+Size: 1841552
+
+Package: linux-headers-6.1.0-56-common
+Version: 6.1.192-2
+Size: 100
+
+Package: linux-kbuild-6.1
+Version: 6.1.176-1
+Size: 1
+Package: linux-kbuild-6.1
+Version: 6.1.192-2
+Size: 2
+";
+
+    fn show(name: &str) -> Result<Vec<Stanza>> {
+        let lines: Vec<&str> = INDEX.lines().collect();
+        let mut all = stanzas(&lines);
+        all.retain(|s| s["Package"] == name);
+        Ok(all)
+    }
+
+    #[test]
+    fn the_newest_kernel_of_the_series_is_taken_with_its_headers() {
+        let set = resolve("6.1", show).expect("resolves");
+        assert_eq!(set.release, "6.1.0-56-amd64");
+        assert_eq!(set.version, "6.1.192-2");
+        assert_eq!(set.image.size, 70_550_672);
+        let names: Vec<_> = set.headers.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "linux-headers-6.1.0-56-amd64",
+                "linux-headers-6.1.0-56-common",
+                "linux-kbuild-6.1"
+            ]
+        );
+        assert!(set.headers.iter().all(|p| p.version == "6.1.192-2"));
+    }
+
+    #[test]
+    fn a_series_is_not_a_string_prefix() {
+        // 6.12 starts with "6.1" but is another series; its image is missing here.
+        let error = resolve("6.12", show)
+            .expect_err("no such image")
+            .to_string();
+        assert!(error.contains("linux-image-6.12.95+deb12-amd64"), "{error}");
+    }
+
+    #[test]
+    fn what_the_index_lacks_is_named() {
+        let error = resolve("5.10", show).expect_err("not there").to_string();
+        assert!(
+            error.contains("5.10") && error.contains("linux-image-amd64"),
+            "{error}"
+        );
+        let empty = resolve("6.1", |_| Ok(Vec::new()))
+            .expect_err("empty index")
+            .to_string();
+        assert!(
+            empty.contains("linux-image-amd64 has no such version"),
+            "{empty}"
+        );
+    }
+
+    #[test]
+    fn versions_compare_as_debian_says() {
+        let order = [
+            "1.0~~",
+            "1.0~rc1",
+            "1.0",
+            "1.0-1",
+            "1.0a",
+            "1.0+b",
+            "1.2",
+            "1.10",
+            "6.1.176-1",
+            "6.1.192-1",
+            "6.1.192-2~deb11u1",
+            "6.1.192-2",
+            "6.1.192-10",
+            "6.12.1-1~bpo12+1",
+            "6.12.1-1",
+            "1:0.1",
+        ];
+        for (i, a) in order.iter().enumerate() {
+            for (j, b) in order.iter().enumerate() {
+                assert_eq!(compare_versions(a, b), i.cmp(&j), "{a} against {b}");
+            }
+        }
+        assert_eq!(compare_versions("1.01", "1.1"), Ordering::Equal);
+    }
+}

@@ -1,0 +1,227 @@
+//! The stock Debian kernel, unpacked into the cache; nothing is installed.
+//!
+//! `kernel/<release>/` holds `boot/vmlinuz-…`, the headers and the build tools.
+//! It is made beside its place and renamed into it when whole, with a stamp
+//! that says what it holds: a folder without a fitting stamp is one that was
+//! torn, and is made anew. `kernel/<series>` names the release in use, so that
+//! later runs need neither index nor network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::apt::Apt;
+use crate::debian::{self, KernelSet};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::proc;
+use crate::ui::{self, Task};
+
+/// An unpacked kernel.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    dir: PathBuf,
+    stamp: Stamp,
+}
+
+/// What is in a cache folder; written last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    release: String,
+    version: String,
+    image_bytes: u64,
+    /// The layout of the folder: a change of this tool that unpacks otherwise
+    /// counts it up, and old folders are made anew.
+    layout: u32,
+}
+
+const LAYOUT: u32 = 1;
+
+impl Kernel {
+    /// As `uname -r` will say.
+    pub(crate) fn release(&self) -> &str {
+        &self.stamp.release
+    }
+
+    /// The package version.
+    pub(crate) fn version(&self) -> &str {
+        &self.stamp.version
+    }
+
+    /// The bootable image.
+    pub(crate) fn image(&self) -> PathBuf {
+        image_in(&self.dir, &self.stamp.release)
+    }
+
+    /// The folder that `make KDIR=` wants.
+    pub(crate) fn headers(&self) -> PathBuf {
+        headers_in(&self.dir, &self.stamp.release)
+    }
+
+    /// Opens a cache folder, if it is whole.
+    fn open(dir: &Path) -> Option<Self> {
+        let text = fs::read_to_string(dir.join("stamp.json")).ok()?;
+        let stamp: Stamp = serde_json::from_str(&text).ok()?;
+        let image = fs::metadata(image_in(dir, &stamp.release)).ok()?;
+        let whole = stamp.layout == LAYOUT
+            && image.len() == stamp.image_bytes
+            && headers_in(dir, &stamp.release).join("Makefile").exists();
+        whole.then(|| Self {
+            dir: dir.to_path_buf(),
+            stamp,
+        })
+    }
+}
+
+fn image_in(dir: &Path, release: &str) -> PathBuf {
+    dir.join("boot").join(format!("vmlinuz-{release}"))
+}
+
+fn headers_in(dir: &Path, release: &str) -> PathBuf {
+    dir.join("usr/src").join(format!("linux-headers-{release}"))
+}
+
+/// Gives the stock kernel of a series, from the cache or from Debian.
+pub(crate) fn get(paths: &Paths, series: &str, refresh: bool) -> Result<Kernel> {
+    let base = paths.dir("kernel")?;
+    let current = base.join(series);
+    if !refresh
+        && let Ok(release) = fs::read_to_string(&current)
+        && let Some(kernel) = Kernel::open(&base.join(release.trim()))
+    {
+        ui::note(&format!(
+            "✓ kernel: {} ({}), cached",
+            kernel.release(),
+            kernel.version()
+        ));
+        return Ok(kernel);
+    }
+    let task = Task::new("kernel");
+    let apt = Apt::new(paths)?;
+    let updated = apt.update(&task)?;
+    // Should the index be short of something, the reason is likely in here.
+    let set = debian::resolve(series, |name| apt.show(name))
+        .inspect_err(|_| ui::note(&updated.lines.join("\n")))?;
+    task.say(&format!("{} ({})", set.release, set.version));
+    let dir = base.join(&set.release);
+    let kernel = match Kernel::open(&dir).filter(|k| k.stamp.version == set.version) {
+        Some(kernel) => kernel,
+        None => unpack(&apt, &set, &base, &dir, &task)?,
+    };
+    fs::write(&current, kernel.release()).map_err(Error::io("write", &current))?;
+    task.done(&format!(
+        "{} in {}",
+        kernel.release(),
+        crate::paths::short(&dir)
+    ));
+    Ok(kernel)
+}
+
+fn unpack(apt: &Apt, set: &KernelSet, base: &Path, dir: &Path, task: &Task) -> Result<Kernel> {
+    let partial = base.join(format!(".partial-{}", set.release));
+    for old in [&partial, dir] {
+        if old.exists() {
+            fs::remove_dir_all(old).map_err(Error::io("remove", old))?;
+        }
+    }
+    let debs = partial.join("debs");
+    let mut packages = vec![set.image.clone()];
+    packages.extend(set.headers.iter().cloned());
+    let files = apt.download(&packages, &debs, task)?;
+    for (index, file) in files.iter().enumerate() {
+        task.at(&format!("unpacking {}", packages[index].name));
+        // Of the image only /boot: its modules are 400 MB that nobody loads.
+        let mut command = Command::new("bash");
+        command
+            .args(["-o", "pipefail", "-c"])
+            .arg(r#"dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" "$3""#)
+            .args(["unpack".as_ref(), file.as_os_str(), partial.as_os_str()])
+            .arg(if index == 0 { "./boot" } else { "./usr" });
+        proc::output(command)?;
+    }
+    fs::remove_dir_all(&debs).map_err(Error::io("remove", &debs))?;
+    relocate(&headers_in(&partial, &set.release).join("Makefile"))?;
+
+    let image = image_in(&partial, &set.release);
+    let image_bytes = fs::metadata(&image)
+        .map_err(Error::io("find", &image))?
+        .len();
+    let stamp = Stamp {
+        release: set.release.clone(),
+        version: set.version.clone(),
+        image_bytes,
+        layout: LAYOUT,
+    };
+    let file = partial.join("stamp.json");
+    let text = serde_json::to_string_pretty(&stamp).unwrap_or_default();
+    fs::write(&file, text).map_err(Error::io("write", &file))?;
+    fs::rename(&partial, dir).map_err(Error::io("move", dir))?;
+    Kernel::open(dir).ok_or_else(|| Error::Damaged {
+        path: dir.to_path_buf(),
+        why: "the packages hold no image or no headers".into(),
+    })
+}
+
+/// Makes the headers' Makefile find its common part beside itself.
+///
+/// The packages expect to live in /usr/src; all else in them is relative.
+fn relocate(makefile: &Path) -> Result<()> {
+    let text = fs::read_to_string(makefile).map_err(Error::io("read", makefile))?;
+    let text = relocated(&text).ok_or_else(|| Error::Damaged {
+        path: makefile.to_path_buf(),
+        why: "it has no `include /usr/src/…` line".into(),
+    })?;
+    fs::write(makefile, text).map_err(Error::io("write", makefile))
+}
+
+fn relocated(text: &str) -> Option<String> {
+    text.contains("include /usr/src/").then(|| {
+        text.replace(
+            "include /usr/src/",
+            "include $(dir $(lastword $(MAKEFILE_LIST)))../",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_are_relocated_or_refused() {
+        assert_eq!(
+            relocated("include /usr/src/linux-headers-6.1.0-56-common/Makefile\n").as_deref(),
+            Some(
+                "include $(dir $(lastword $(MAKEFILE_LIST)))../linux-headers-6.1.0-56-common/Makefile\n"
+            )
+        );
+        assert_eq!(relocated("all:\n"), None);
+    }
+
+    #[test]
+    fn a_torn_cache_folder_is_not_used() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let release = "6.1.0-1-amd64";
+        assert!(Kernel::open(dir.path()).is_none(), "no stamp");
+        let stamp = Stamp {
+            release: release.into(),
+            version: "6.1.1-1".into(),
+            image_bytes: 4,
+            layout: LAYOUT,
+        };
+        let text = serde_json::to_string(&stamp).expect("json");
+        fs::write(dir.path().join("stamp.json"), &text).expect("writes");
+        assert!(Kernel::open(dir.path()).is_none(), "no image");
+        fs::create_dir_all(dir.path().join("boot")).expect("makes");
+        fs::create_dir_all(headers_in(dir.path(), release)).expect("makes");
+        fs::write(headers_in(dir.path(), release).join("Makefile"), "").expect("writes");
+        fs::write(image_in(dir.path(), release), "123").expect("writes");
+        assert!(Kernel::open(dir.path()).is_none(), "a short image");
+        fs::write(image_in(dir.path(), release), "1234").expect("writes");
+        assert!(Kernel::open(dir.path()).is_some(), "whole");
+        fs::write(dir.path().join("stamp.json"), &text[..text.len() / 2]).expect("writes");
+        assert!(Kernel::open(dir.path()).is_none(), "a torn stamp");
+    }
+}

@@ -1,0 +1,375 @@
+//! Programs that we start, and that end with us.
+//!
+//! Each child leads a process group of its own and asks the kernel to be killed
+//! when we die. A signal to us (Ctrl-C, SIGTERM, SIGHUP) ends all living groups
+//! before we exit, so neither a QEMU nor a compiler outlives the tool, however
+//! it ends. Standard output and error are one stream of lines; standard input
+//! is empty.
+//!
+//! Invariant: a group is in [`GROUPS`] from before the child exists until it has
+//! been reaped. Spawning happens under the lock, so the signal handler sees
+//! either no child or its group.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::{Pid, getpid, getppid};
+
+use crate::error::{Error, Result};
+use crate::ui::Task;
+
+/// The process groups that are alive, and whether we are on our way out.
+struct Groups {
+    alive: BTreeSet<i32>,
+    ending: bool,
+}
+
+static GROUPS: Mutex<Groups> = Mutex::new(Groups {
+    alive: BTreeSet::new(),
+    ending: false,
+});
+
+fn groups() -> MutexGuard<'static, Groups> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the signals over. Called once, first thing.
+pub(crate) fn guard_signals() -> Result<()> {
+    ctrlc::set_handler(|| {
+        let alive = {
+            let mut groups = groups();
+            groups.ending = true;
+            groups.alive.clone()
+        };
+        for &group in &alive {
+            // It may have ended by itself meanwhile; then there is nothing to do.
+            let _ = signal::killpg(Pid::from_raw(group), Signal::SIGTERM);
+        }
+        let patience = Instant::now() + Duration::from_secs(5);
+        let living = || {
+            groups()
+                .alive
+                .iter()
+                .any(|&g| signal::killpg(Pid::from_raw(g), None::<Signal>).is_ok())
+        };
+        while living() && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(20));
+        }
+        for &group in &groups().alive {
+            let _ = signal::killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        eprintln!("\ninterrupted: everything that was started has been ended");
+        std::process::exit(130);
+    })
+    .map_err(|e| Error::Refused {
+        what: format!("cannot watch for Ctrl-C: {e}"),
+        help: "start the command from an ordinary shell".into(),
+    })
+}
+
+/// What a running program said next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// A line, without its end.
+    Line(String),
+    /// Nothing within the time given.
+    Nothing,
+    /// Its output is at its end.
+    End,
+}
+
+/// A running program.
+pub(crate) struct Job {
+    child: Child,
+    lines: Receiver<String>,
+    reaped: bool,
+}
+
+impl Job {
+    /// Starts a program.
+    ///
+    /// Only to be called from the main thread: the death signal is sent when
+    /// the *thread* that spawned the child ends.
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let spawn = |source| Error::Spawn {
+            program: program.clone(),
+            source,
+        };
+        let (reader, writer) = std::io::pipe().map_err(spawn)?;
+        command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().map_err(spawn)?)
+            .stderr(writer)
+            .process_group(0);
+        let parent = getpid();
+        // SAFETY: between fork and exec the closure only makes two system
+        // calls; it neither allocates nor takes a lock.
+        unsafe {
+            command.pre_exec(move || {
+                prctl::set_pdeathsig(Signal::SIGKILL)?;
+                // We may have died before the line above took effect.
+                if getppid() == parent {
+                    Ok(())
+                } else {
+                    Err(std::io::ErrorKind::Interrupted.into())
+                }
+            });
+        }
+        let mut groups = groups();
+        if groups.ending {
+            // The handler is about to end the process; nothing new may start.
+            drop(groups);
+            loop {
+                thread::park();
+            }
+        }
+        let child = command.spawn().map_err(spawn)?;
+        groups.alive.insert(child.id().cast_signed());
+        drop(groups);
+        // The command holds the writing ends of the pipe; without this our
+        // own copy would keep it open for ever.
+        drop(command);
+        let (send, lines) = channel();
+        thread::spawn(move || {
+            read_lines(reader, |line| send.send(line).is_ok());
+        });
+        Ok(Self {
+            child,
+            lines,
+            reaped: false,
+        })
+    }
+
+    /// Waits for the next line, for at most `time`.
+    pub(crate) fn next(&self, time: Duration) -> Said {
+        match self.lines.recv_timeout(time) {
+            Ok(line) => Said::Line(line),
+            Err(RecvTimeoutError::Timeout) => Said::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Said::End,
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Result<ExitStatus> {
+        let status = self.child.wait().map_err(|source| Error::Spawn {
+            program: "wait".into(),
+            source,
+        })?;
+        self.forget();
+        Ok(status)
+    }
+
+    /// Ends it and all it started.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if self.reaped {
+            return;
+        }
+        let group = Pid::from_raw(self.child.id().cast_signed());
+        // An error means that the group is gone, which is what we want.
+        let _ = signal::killpg(group, Signal::SIGKILL);
+        let _ = self.child.wait();
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.reaped = true;
+        groups().alive.remove(&self.child.id().cast_signed());
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Hands on one line after the other, whatever bytes they are made of.
+fn read_lines(reader: PipeReader, mut each: impl FnMut(String) -> bool) {
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                while line.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
+                    line.pop();
+                }
+                if !each(String::from_utf8_lossy(&line).into_owned()) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What a program printed and how it ended.
+pub(crate) struct Finished {
+    /// How it ended.
+    pub(crate) status: ExitStatus,
+    /// All it printed.
+    pub(crate) lines: Vec<String>,
+    /// The command line, for messages.
+    pub(crate) command: String,
+}
+
+impl Finished {
+    /// Its output, or the error that tells why it failed.
+    pub(crate) fn ok(self) -> Result<Vec<String>> {
+        self.ok_or_help(None)
+    }
+
+    /// As [`ok`](Self::ok), with a way out.
+    pub(crate) fn ok_or_help(self, help: Option<String>) -> Result<Vec<String>> {
+        if self.status.success() {
+            return Ok(self.lines);
+        }
+        let tail = self.lines.len().saturating_sub(40);
+        Err(Error::Failed {
+            command: self.command,
+            status: self.status.to_string(),
+            tail: self.lines[tail..].join("\n"),
+            help,
+        })
+    }
+}
+
+/// Runs a program to its end, its last line shown in `task`, all of it in `log`.
+pub(crate) fn run(command: Command, task: &Task, log: Option<&Path>) -> Result<Finished> {
+    let line = show(&command);
+    let mut log = match log {
+        Some(path) => Some((File::create(path).map_err(Error::io("make", path))?, path)),
+        None => None,
+    };
+    let job = Job::start(command)?;
+    let mut lines = Vec::new();
+    let mut last = String::from("starting");
+    loop {
+        match job.next(Duration::from_secs(1)) {
+            Said::Line(text) => {
+                if let Some((file, path)) = &mut log {
+                    writeln!(file, "{text}").map_err(Error::io("write", *path))?;
+                }
+                last.clear();
+                last.push_str(text.trim());
+                lines.push(text);
+                task.at(&last);
+            }
+            Said::Nothing => task.at(&last),
+            Said::End => break,
+        }
+    }
+    Ok(Finished {
+        status: job.wait()?,
+        lines,
+        command: line,
+    })
+}
+
+/// Runs a short program and gives back its output.
+pub(crate) fn output(command: Command) -> Result<Vec<String>> {
+    let line = show(&command);
+    let job = Job::start(command)?;
+    let mut lines = Vec::new();
+    loop {
+        match job.next(Duration::from_secs(60)) {
+            Said::Line(text) => lines.push(text),
+            Said::Nothing => {}
+            Said::End => break,
+        }
+    }
+    Finished {
+        status: job.wait()?,
+        lines,
+        command: line,
+    }
+    .ok()
+}
+
+/// A command line as one would type it.
+pub(crate) fn show(command: &Command) -> String {
+    let mut line = command.get_program().to_string_lossy().into_owned();
+    for arg in command.get_args() {
+        line.push(' ');
+        line.push_str(&arg.to_string_lossy());
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn both_streams_arrive_as_lines() {
+        assert_eq!(
+            output(sh("echo out; echo err >&2")).expect("runs"),
+            ["out", "err"]
+        );
+    }
+
+    #[test]
+    fn a_failure_carries_its_last_words_and_status() {
+        let error = output(sh("echo why; exit 3"))
+            .expect_err("fails")
+            .to_string();
+        assert!(
+            error.contains("why") && error.contains("exit status: 3"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = output(Command::new("/nonexistent/qemu"))
+            .expect_err("fails")
+            .to_string();
+        assert!(error.contains("/nonexistent/qemu"), "{error}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_end_the_stream() {
+        assert_eq!(
+            output(sh(r"printf '\377\r\nok\n'")).expect("runs"),
+            ["\u{fffd}", "ok"]
+        );
+    }
+
+    #[test]
+    fn a_dropped_job_takes_its_children_along() {
+        let job = Job::start(sh("sleep 600 & echo $!; wait")).expect("starts");
+        let Said::Line(pid) = job.next(Duration::from_secs(10)) else {
+            panic!("no line")
+        };
+        drop(job);
+        let pid = Pid::from_raw(pid.parse().expect("a pid"));
+        // Killed with the group, then reaped by init: give that a moment.
+        let gone = (0..250).any(|_| {
+            thread::sleep(Duration::from_millis(20));
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        });
+        assert!(gone, "the grandchild outlived its job");
+    }
+}
