@@ -194,7 +194,7 @@ impl<P: Platform> Body<P> {
                     return Some(entry.data());
                 }
             }
-            // SAFETY and ordering: as for the first link.
+            // SAFETY: as for the first link, and so is the ordering.
             cur = list::unmarked(unsafe { (*cur).next.load(Ordering::Acquire) });
         }
         None
@@ -251,13 +251,13 @@ impl<P: Platform> Body<P> {
         let level = self.level.load(Ordering::Relaxed) as u32;
         let index = hash as usize & ((1 << level) - 1);
         let (mut start, at) = self.bucket(hash);
-        if at < level && index != 0 {
-            if let Some(sentinel) = self.sentinel(index) {
-                // SAFETY: `start` is a ready sentinel before `index`'s place.
-                if unsafe { self.split(start, sentinel, index) } {
-                    start = sentinel;
-                }
-            }
+        if at < level
+            && index != 0
+            && let Some(sentinel) = self.sentinel(index)
+            // SAFETY: `start` is a ready sentinel before `index`'s place.
+            && unsafe { self.split(start, sentinel, index) }
+        {
+            start = sentinel;
         }
         // SAFETY: `start` is linked and at or before the key; the caller's guard.
         unsafe { list::find(start, Self::key(hash), obj) }

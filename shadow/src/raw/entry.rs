@@ -170,8 +170,8 @@ impl<P: Platform> OwnedEntry<P> {
     /// # Safety
     /// As [`Entry::of_node`]; the entry was made by this platform's `new`.
     pub(super) unsafe fn of_node(node: *mut Node) -> Self {
-        // SAFETY: the caller's contract.
         Self {
+            // SAFETY: the caller's contract.
             entry: unsafe { Entry::of_node(node) },
             _platform: PhantomData,
         }

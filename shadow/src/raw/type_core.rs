@@ -11,7 +11,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::body::Body;
-use super::entry::{DEAD, Dtor, LIVE, OwnedEntry, RESERVED, Unmade};
+use super::entry::{DEAD, Dtor, LIVE, OwnedEntry, Unmade};
 use super::list;
 use crate::error::AllocError;
 use crate::platform::{AllocFlags, Platform};
@@ -238,7 +238,7 @@ impl<P: Platform> Core<P> {
                         unsafe { list::mark(at.cur) };
                     }
                     _ => {
-                        debug_assert_eq!(found.entry().state().load(Ordering::Relaxed), RESERVED);
+                        // RESERVED: its constructor runs.
                         drop(guard);
                         core.platform.relax(flags);
                     }
@@ -415,9 +415,9 @@ impl<P: Platform> Reservation<'_, P> {
 
 impl<P: Platform> Drop for Reservation<'_, P> {
     fn drop(&mut self) {
-        // SAFETY: the reservation keeps the body; the guard keeps the nodes that
-        // the search meets, and the body after `settle`.
         let guard = self.core.platform.pin();
+        // SAFETY: the reservation keeps the body; the guard keeps the nodes that
+        // the search meets.
         unsafe {
             let body = self.body.as_ref();
             // Relaxed: nobody reads the data of a dead entry.

@@ -1,0 +1,125 @@
+//! Memory that runs out at every possible place.
+
+mod common;
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use common::{Counting, FLAGS, look, object, put};
+use umbra_shadow::{AllocError, ShadowTable, Smr, Table};
+
+/// A run of every operation; true when each succeeded.
+fn scenario(platform: &Counting) -> bool {
+    let table = ShadowTable::new(platform.clone());
+    let mut ok = true;
+    for id in [3, 1, 2] {
+        match table.table(id, FLAGS) {
+            Ok(t) => {
+                for i in 0..20 {
+                    let fresh = look(&t, object(i)).is_none();
+                    let made = put(&t, object(i), i as u64);
+                    assert_eq!(
+                        look(&t, object(i)),
+                        made.then_some(i as u64),
+                        "all or nothing"
+                    );
+                    ok &= made && fresh;
+                }
+            }
+            Err(_) => ok = false,
+        }
+    }
+    ok &= table.drop_type(1, FLAGS).is_ok();
+    ok
+}
+
+#[test]
+fn g6_every_nth_allocation_failing_loses_and_leaks_nothing() {
+    let count = Counting::default();
+    assert!(scenario(&count));
+    count.barrier();
+    let calls = count.0.calls.load(SeqCst);
+    assert!(calls > 60, "{calls} allocations to fail");
+    let mut failed = 0;
+    for nth in 1..=calls {
+        let platform = Counting::default();
+        platform.0.fail_nth.store(nth, SeqCst);
+        failed += usize::from(!scenario(&platform));
+        platform.barrier();
+        assert_eq!(platform.blocks(), 0, "call {nth} of {calls}");
+    }
+    assert!(
+        failed > 60,
+        "entries and types fail visibly, {failed} of {calls}"
+    );
+    assert!(
+        failed < calls,
+        "a growth that fails is put off, not an error"
+    );
+}
+
+/// Only the entries' own memory is to be had: every insertion succeeds.
+#[test]
+fn g6_growth_without_memory_is_put_off() {
+    #[derive(Clone)]
+    struct Small(Counting);
+    // SAFETY: all of it is the inner platform's.
+    unsafe impl Smr for Small {
+        type Guard = umbra_shadow::EpochGuard;
+        fn pin(&self) -> Self::Guard {
+            self.0.pin()
+        }
+        unsafe fn retire(&self, link: std::ptr::NonNull<umbra_shadow::Link>) {
+            // SAFETY: the caller's contract.
+            unsafe { self.0.retire(link) }
+        }
+        fn barrier(&self) {
+            self.0.barrier();
+        }
+    }
+    // SAFETY: as above, or none.
+    unsafe impl umbra_shadow::Memory for Small {
+        fn alloc_zeroed(
+            &self,
+            layout: std::alloc::Layout,
+            flags: umbra_shadow::AllocFlags,
+        ) -> Option<std::ptr::NonNull<u8>> {
+            // A segment is 16 KiB, a body a little over 1 KiB.
+            if layout.size() > 4096 {
+                None
+            } else {
+                self.0.alloc_zeroed(layout, flags)
+            }
+        }
+        unsafe fn dealloc(&self, ptr: std::ptr::NonNull<u8>, layout: std::alloc::Layout) {
+            // SAFETY: the caller's contract.
+            unsafe { self.0.dealloc(ptr, layout) }
+        }
+    }
+    impl umbra_shadow::Platform for Small {
+        fn relax(&self, flags: umbra_shadow::AllocFlags) {
+            self.0.relax(flags);
+        }
+    }
+    let platform = Counting::default();
+    let table = Table::new(Small(platform.clone()), 1).unwrap();
+    for i in 0..500 {
+        assert!(put(&table, object(i), i as u64));
+    }
+    assert!((0..500).all(|i| look(&table, object(i)) == Some(i as u64)));
+    drop(table);
+    platform.barrier();
+    assert_eq!(platform.blocks(), 0);
+}
+
+#[test]
+fn sizes_that_no_entry_can_hold_are_refused() {
+    let platform = Counting::default();
+    let table = Table::new(platform.clone(), 1).unwrap();
+    for size in [usize::MAX, usize::MAX - 64, isize::MAX as usize] {
+        let refused = table.alloc(1, size, FLAGS, |_| Ok::<(), ()>(()));
+        assert_eq!(refused, Err(AllocError::Layout));
+    }
+    let empty = table.alloc(1, 0, FLAGS, |_| Ok::<(), ()>(())).unwrap();
+    assert_eq!(table.get(1, &platform.pin()), Some(empty));
+    assert_eq!(table.stats().live, 1);
+}
