@@ -1,0 +1,148 @@
+//! What the machine allows at best: no table, only its memory accesses.
+//!
+//! [`P64`] and [`P32`] know each object's index without hashing or searching, so
+//! they are arrays that a perfect hash function indexes for free. [`Chase`]
+//! is not a table at all but the latency of one access to the same footprint.
+
+use crate::keys::{BASE, Keys, STRIDE};
+use crate::{Lookup, Payload};
+
+/// The index of an object. An absent one falls on the line of some present
+/// one, as it would with a hash: the lookup has to touch it to know.
+#[inline]
+fn index(key: usize, len: usize) -> usize {
+    let object = (key - BASE) / STRIDE;
+    if object < len { object } else { object - len }
+}
+
+/// A key and its payload on one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line {
+    key: usize,
+    payload: Payload,
+}
+
+/// A perfectly indexed array whose entry is one cache line: one miss a hit.
+#[derive(Debug)]
+pub struct P64(Box<[Line]>);
+
+impl Lookup for P64 {
+    type Guard<'a> = ();
+    const NAME: &'static str = "bound-p64";
+
+    fn filled(keys: &Keys) -> Self {
+        let mut lines = vec![
+            Line {
+                key: 0,
+                payload: Payload::new(0)
+            };
+            keys.len()
+        ];
+        for (key, word) in keys.pairs() {
+            lines[index(key, keys.len())] = Line {
+                key,
+                payload: Payload::new(word),
+            };
+        }
+        Self(lines.into())
+    }
+
+    #[inline]
+    fn guard(&self) {}
+
+    #[inline]
+    fn get(&self, key: usize, (): &()) -> Option<u64> {
+        let line = &self.0[index(key, self.0.len())];
+        (line.key == key).then(|| line.payload.word())
+    }
+}
+
+/// A slot of half a line: the key, and where the payload is.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+struct Slot<'a> {
+    key: usize,
+    entry: Option<&'a Line>,
+}
+
+/// A perfectly indexed array of 32-byte slots that point to the payload's own
+/// line: two dependent misses a hit, one a miss.
+#[derive(Debug)]
+pub struct P32(Box<[Slot<'static>]>);
+
+impl Lookup for P32 {
+    type Guard<'a> = ();
+    const NAME: &'static str = "bound-p32";
+
+    /// The entries are leaked. A bound lives as long as its process, and a
+    /// plain reference keeps the read path free of any trace of ownership.
+    fn filled(keys: &Keys) -> Self {
+        let lines: Vec<_> = keys
+            .pairs()
+            .map(|(key, word)| Line {
+                key,
+                payload: Payload::new(word),
+            })
+            .collect();
+        let mut slots = vec![
+            Slot {
+                key: 0,
+                entry: None
+            };
+            keys.len()
+        ];
+        for line in lines.leak() {
+            slots[index(line.key, keys.len())] = Slot {
+                key: line.key,
+                entry: Some(line),
+            };
+        }
+        Self(slots.into())
+    }
+
+    #[inline]
+    fn guard(&self) {}
+
+    #[inline]
+    fn get(&self, key: usize, (): &()) -> Option<u64> {
+        let slot = &self.0[index(key, self.0.len())];
+        if slot.key == key {
+            slot.entry.map(|line| line.payload.word())
+        } else {
+            None
+        }
+    }
+}
+
+/// A ring of cache lines, each naming the next: the latency of memory at this
+/// footprint, below which no dependent lookup can get.
+#[derive(Debug)]
+pub struct Chase(Box<[ChaseLine]>);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct ChaseLine {
+    next: usize,
+}
+
+impl Chase {
+    /// A ring over as many lines as `keys` has objects, in their order of
+    /// lookup.
+    #[must_use]
+    pub fn new(keys: &Keys) -> Self {
+        let mut lines = vec![ChaseLine { next: 0 }; keys.len()];
+        let line_of = |key| index(key, keys.len());
+        for (key, next) in keys.pairs() {
+            lines[line_of(key)].next = line_of(next as usize);
+        }
+        Self(lines.into())
+    }
+
+    /// Follows the ring for `count` steps from the line `start`.
+    #[inline(never)]
+    #[must_use]
+    pub fn walk(&self, start: usize, count: usize) -> usize {
+        (0..count).fold(start, |at, _| self.0[at].next)
+    }
+}

@@ -1,0 +1,65 @@
+//! papaya: the fastest published concurrent map for reads that we know of.
+//!
+//! Twice: sized for its final number of entries, which is its best case, and
+//! grown from its default by incremental resizing.
+
+use super::hasher;
+use crate::keys::Keys;
+use crate::{Lookup, Map, Payload};
+use foldhash::fast::FixedState;
+use papaya::{HashMap, LocalGuard};
+
+/// papaya with room for every entry from the start.
+#[derive(Debug)]
+pub struct PapayaSized(HashMap<usize, Payload, FixedState>);
+
+/// papaya as it comes: empty, growing in steps that writers share.
+#[derive(Debug)]
+pub struct PapayaDefault(HashMap<usize, Payload, FixedState>);
+
+macro_rules! contestant {
+    ($name:ident, $label:literal, $make:expr) => {
+        impl Lookup for $name {
+            type Guard<'a> = LocalGuard<'a>;
+            const NAME: &'static str = $label;
+
+            fn filled(keys: &Keys) -> Self {
+                super::fill(keys)
+            }
+
+            #[inline]
+            fn guard(&self) -> LocalGuard<'_> {
+                self.0.guard()
+            }
+
+            #[inline]
+            fn get(&self, key: usize, guard: &LocalGuard<'_>) -> Option<u64> {
+                self.0.get(&key, guard).map(Payload::word)
+            }
+        }
+
+        impl Map for $name {
+            fn new(capacity: usize) -> Self {
+                let make: fn(usize) -> HashMap<usize, Payload, FixedState> = $make;
+                Self(make(capacity))
+            }
+
+            #[inline]
+            fn get_or_alloc(&self, key: usize, word: u64, guard: &LocalGuard<'_>) -> u64 {
+                self.0
+                    .get_or_insert_with(key, || Payload::new(word), guard)
+                    .word()
+            }
+
+            #[inline]
+            fn free(&self, key: usize, guard: &LocalGuard<'_>) -> bool {
+                self.0.remove(&key, guard).is_some()
+            }
+        }
+    };
+}
+
+contestant!(PapayaSized, "papaya-sized", |capacity| {
+    HashMap::with_capacity_and_hasher(capacity, hasher())
+});
+contestant!(PapayaDefault, "papaya", |_| HashMap::with_hasher(hasher()));

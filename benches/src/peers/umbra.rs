@@ -1,0 +1,119 @@
+//! Umbra itself: one shadow type in userspace, over crossbeam-epoch.
+//!
+//! The platform is [`Epoch`] in everything but the seed of the hash, which is
+//! fixed as the peers' are: two runs must do the same work.
+
+use crate::keys::Keys;
+use crate::{Lookup, Map, Payload};
+use core::alloc::Layout;
+use core::convert::Infallible;
+use core::ptr::NonNull;
+use umbra_shadow::{AllocFlags, Epoch, Link, Memory, Platform, Smr, Table};
+
+/// [`Epoch`] with the constant seed that [`Platform`] has by default.
+#[derive(Clone, Copy, Debug)]
+struct FixedSeed;
+
+// SAFETY: every operation is `Epoch`'s, which keeps the contract.
+unsafe impl Smr for FixedSeed {
+    type Guard = <Epoch as Smr>::Guard;
+
+    #[inline]
+    fn pin(&self) -> Self::Guard {
+        Epoch.pin()
+    }
+
+    #[inline]
+    unsafe fn retire(&self, link: NonNull<Link>) {
+        // SAFETY: the caller keeps the same contract.
+        unsafe { Epoch.retire(link) }
+    }
+
+    fn barrier(&self) {
+        Epoch.barrier();
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Memory for FixedSeed {
+    #[inline]
+    fn alloc_zeroed(&self, layout: Layout, flags: AllocFlags) -> Option<NonNull<u8>> {
+        Epoch.alloc_zeroed(layout, flags)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller keeps the same contract.
+        unsafe { Epoch.dealloc(ptr, layout) }
+    }
+}
+
+impl Platform for FixedSeed {
+    fn relax(&self, flags: AllocFlags) {
+        Epoch.relax(flags);
+    }
+}
+
+/// A table of one id, as a livepatch has for one state.
+#[derive(Debug)]
+pub struct Umbra(Table<FixedSeed>);
+
+impl Umbra {
+    /// # Safety
+    /// `data` is a variable of this table, found under a guard that is held.
+    #[inline]
+    unsafe fn word(data: NonNull<u8>) -> u64 {
+        // SAFETY: every variable was made by `get_or_alloc` below with a
+        // `Payload` at its start, 16-aligned, and lives while the guard does.
+        unsafe { data.cast::<u64>().read() }
+    }
+}
+
+impl Lookup for Umbra {
+    type Guard<'a> = <Epoch as Smr>::Guard;
+    const NAME: &'static str = "umbra";
+
+    fn filled(keys: &Keys) -> Self {
+        super::fill(keys)
+    }
+
+    #[inline]
+    fn guard(&self) -> Self::Guard<'_> {
+        Epoch.pin()
+    }
+
+    #[inline]
+    fn get(&self, key: usize, guard: &Self::Guard<'_>) -> Option<u64> {
+        // SAFETY: found under `guard`.
+        self.0
+            .get(key, guard)
+            .map(|data| unsafe { Self::word(data) })
+    }
+}
+
+impl Map for Umbra {
+    /// # Panics
+    /// If there is no memory for an empty table: a benchmark cannot go on.
+    fn new(_: usize) -> Self {
+        Self(Table::new(FixedSeed, 1).expect("memory for an empty table"))
+    }
+
+    #[inline]
+    fn get_or_alloc(&self, key: usize, word: u64, _: &Self::Guard<'_>) -> u64 {
+        let made = self
+            .0
+            .get_or_alloc(key, size_of::<Payload>(), AllocFlags(0), |data| {
+                // SAFETY: the data is fresh, 16-aligned, as large as was asked for,
+                // and nobody else's until the constructor returns.
+                unsafe { data.cast::<Payload>().write(Payload::new(word)) };
+                Ok::<(), Infallible>(())
+            });
+        // SAFETY: found or made under the caller's guard.
+        made.map_or(0, |data| unsafe { Self::word(data) })
+    }
+
+    #[inline]
+    fn free(&self, key: usize, _: &Self::Guard<'_>) -> bool {
+        self.0.free(key, None)
+    }
+}
