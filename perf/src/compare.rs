@@ -1,0 +1,258 @@
+//! Two records side by side: what moved, what is new, what is gone, and whether
+//! the two may be compared at all.
+
+use crate::record::{Provenance, Record, Source, Unit, Value};
+use serde::Serialize;
+use std::fmt;
+
+/// Something in which two records differ that makes counts incomparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// The compiler.
+    Rustc,
+    /// The target triple.
+    Target,
+    /// The processor's model.
+    Cpu,
+    /// The version of valgrind.
+    Valgrind,
+    /// The version of iai-callgrind's summaries.
+    IaiCallgrind,
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rustc => "rustc",
+            Self::Target => "target",
+            Self::Cpu => "cpu",
+            Self::Valgrind => "valgrind",
+            Self::IaiCallgrind => "iai-callgrind",
+        })
+    }
+}
+
+/// One such difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// In what they differ.
+    pub aspect: Aspect,
+    /// The old record's.
+    pub old: Option<String>,
+    /// The new record's.
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |side: &Option<String>| side.clone().unwrap_or_else(|| "unknown".to_owned());
+        write!(
+            f,
+            "{}: {} before, {} now",
+            self.aspect,
+            name(&self.old),
+            name(&self.new)
+        )
+    }
+}
+
+/// In what two provenances differ so that counts cannot be compared.
+///
+/// valgrind plays a part only where iai-callgrind measured something.
+#[must_use]
+pub fn mismatches(old: &Provenance, new: &Provenance) -> Vec<Mismatch> {
+    let counted = old.iai_callgrind_summary.is_some() || new.iai_callgrind_summary.is_some();
+    let valgrind = |p: &Provenance| p.valgrind.clone().filter(|_| counted);
+    let iai = |p: &Provenance| p.iai_callgrind_summary.clone();
+    [
+        (Aspect::Rustc, old.rustc.clone(), new.rustc.clone()),
+        (Aspect::Target, old.target.clone(), new.target.clone()),
+        (Aspect::Cpu, old.cpu.clone(), new.cpu.clone()),
+        (Aspect::Valgrind, valgrind(old), valgrind(new)),
+        (Aspect::IaiCallgrind, iai(old), iai(new)),
+    ]
+    .into_iter()
+    .filter(|(_, old, new)| old != new)
+    .map(|(aspect, old, new)| Mismatch { aspect, old, new })
+    .collect()
+}
+
+/// One metric of one benchmark in both records.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The benchmark, by its id in the new record.
+    pub id: String,
+    /// Who measured it.
+    pub source: Source,
+    /// The metric.
+    pub metric: String,
+    /// What it counts.
+    pub unit: Unit,
+    /// The old value.
+    pub old: Value,
+    /// The new value.
+    pub new: Value,
+    /// The change in percent of the old value. `None` if that is 0 and the new
+    /// one is not: no percentage says how much worse that is.
+    pub percent: Option<f64>,
+    /// For estimates: whether their intervals overlap, so that the change may
+    /// be noise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<bool>,
+}
+
+impl Row {
+    /// Whether the value changed at all.
+    #[must_use]
+    pub fn moved(&self) -> bool {
+        self.percent != Some(0.0)
+    }
+}
+
+/// Two records side by side.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What the old one was measured by.
+    pub old: Provenance,
+    /// What the new one was measured by.
+    pub new: Provenance,
+    /// Why they cannot be compared, if so. The rows are there all the same.
+    pub mismatches: Vec<Mismatch>,
+    /// Every metric that both have, by benchmark and metric.
+    pub rows: Vec<Row>,
+    /// Benchmarks that only the new record has.
+    pub added: Vec<String>,
+    /// Benchmarks that only the old record has.
+    pub gone: Vec<String>,
+}
+
+/// The change from `old` to `new` in percent of `old`; see [`Row::percent`].
+fn percent(old: Value, new: Value) -> Option<f64> {
+    let (old, new) = (old.as_f64(), new.as_f64());
+    if old == new {
+        Some(0.0)
+    } else if old == 0.0 {
+        None
+    } else {
+        Some((new - old) / old.abs() * 100.0)
+    }
+}
+
+/// Compares two records. `renamed` gives a benchmark's present name for one of
+/// the old record's.
+#[must_use]
+pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<String>) -> Comparison {
+    let mut comparison = Comparison {
+        old: old.provenance.clone(),
+        new: new.provenance.clone(),
+        mismatches: mismatches(&old.provenance, &new.provenance),
+        rows: Vec::new(),
+        added: new.benchmarks.keys().cloned().collect(),
+        gone: Vec::new(),
+    };
+    for (old_id, before) in &old.benchmarks {
+        let renamed = renamed(old_id);
+        let id = renamed.as_deref().unwrap_or(old_id);
+        let Some(after) = new.benchmarks.get(id) else {
+            comparison.gone.push(old_id.clone());
+            continue;
+        };
+        comparison.added.retain(|added| added != id);
+        for (metric, was) in &before.metrics {
+            let Some(is) = after.metrics.get(metric) else {
+                continue;
+            };
+            let overlap = was.interval.zip(is.interval);
+            comparison.rows.push(Row {
+                id: id.to_owned(),
+                source: after.source,
+                metric: metric.clone(),
+                unit: is.unit,
+                old: was.value,
+                new: is.value,
+                percent: percent(was.value, is.value),
+                overlap: overlap.map(|(a, b)| a[0] <= b[1] && b[0] <= a[1]),
+            });
+        }
+        // A gated count that is no longer made is as gone as its benchmark.
+        for (metric, was) in &before.metrics {
+            if was.unit == Unit::Instructions && !after.metrics.contains_key(metric) {
+                comparison.gone.push(format!("{id} ({metric})"));
+            }
+        }
+    }
+    comparison
+        .rows
+        .sort_by(|a, b| (&a.id, &a.metric).cmp(&(&b.id, &b.metric)));
+    comparison
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Benchmark, Measure};
+    use std::collections::BTreeMap;
+
+    fn record(benchmarks: &[(&str, u64)]) -> Record {
+        let benchmark = |n| {
+            let measure = Measure {
+                value: Value::Count(n),
+                unit: Unit::Instructions,
+                interval: None,
+            };
+            let metrics = BTreeMap::from([("Ir".to_owned(), measure)]);
+            Benchmark {
+                source: Source::IaiCallgrind,
+                metrics,
+            }
+        };
+        let benchmarks = benchmarks
+            .iter()
+            .map(|&(id, n)| (id.to_owned(), benchmark(n)));
+        Record::new(Provenance::default(), benchmarks.collect())
+    }
+
+    #[test]
+    fn changes_are_relative_to_the_old_value() {
+        let comparison = compare(
+            &record(&[("a", 200), ("z", 0)]),
+            &record(&[("a", 150), ("z", 1)]),
+            |_| None,
+        );
+        assert_eq!(comparison.rows[0].percent, Some(-25.0));
+        assert_eq!(
+            comparison.rows[1].percent, None,
+            "nothing is no basis for a percentage"
+        );
+        assert!(comparison.rows[1].moved());
+    }
+
+    #[test]
+    fn new_gone_and_renamed_benchmarks_are_told_apart() {
+        let (old, new) = (
+            record(&[("a", 1), ("b", 1)]),
+            record(&[("b2", 1), ("c", 1)]),
+        );
+        let plain = compare(&old, &new, |_| None);
+        assert_eq!(plain.gone, ["a", "b"]);
+        assert_eq!(plain.added, ["b2", "c"]);
+        let renamed = compare(&old, &new, |id| (id == "b").then(|| "b2".to_owned()));
+        assert_eq!(renamed.gone, ["a"]);
+        assert_eq!(renamed.added, ["c"]);
+        assert_eq!(renamed.rows.len(), 1);
+    }
+
+    #[test]
+    fn valgrind_matters_only_to_counts() {
+        let with = |valgrind: &str, iai: Option<&str>| Provenance {
+            valgrind: Some(valgrind.to_owned()),
+            iai_callgrind_summary: iai.map(str::to_owned),
+            ..Provenance::default()
+        };
+        assert_eq!(mismatches(&with("1", None), &with("2", None)), []);
+        let counted = mismatches(&with("1", Some("6")), &with("2", Some("6")));
+        assert_eq!(counted.len(), 1);
+        assert_eq!(counted[0].to_string(), "valgrind: 1 before, 2 now");
+    }
+}

@@ -1,0 +1,253 @@
+//! The file of limits: how much worse a benchmark may get.
+//!
+//! ```toml
+//! version = 1
+//!
+//! [default]
+//! soft_percent = 0.1   # reported from here on
+//! hard_percent = 1.0   # the gate closes from here on
+//! ignore_below = 16    # instructions: smaller changes are none at all
+//!
+//! [[benchmark]]        # the last entry that matches decides, field by field
+//! id = "insn_get::*_hit::*"
+//! hard_percent = 0.5
+//! max = 60_000         # instructions: a ceiling, whatever the baseline says
+//!
+//! [renamed]            # the baseline's name = the present name
+//! "insn_get::get::old_name::n1k" = "insn_get::get::new_name::n1k"
+//! ```
+//!
+//! Everything is optional but the version. In an id `*` stands for any text.
+
+use crate::error::{Error, Result};
+use crate::store;
+use globset::{Glob, GlobMatcher};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// What holds for one benchmark.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// A change from this many percent on is reported.
+    pub soft_percent: f64,
+    /// A change for the worse above this many percent closes the gate.
+    pub hard_percent: f64,
+    /// Changes of fewer instructions are none at all.
+    pub ignore_below: u64,
+    /// More instructions than this close the gate, whatever they were before.
+    pub max: Option<u64>,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self {
+            soft_percent: 0.1,
+            hard_percent: 1.0,
+            ignore_below: 0,
+            max: None,
+        }
+    }
+}
+
+/// A file of limits, checked.
+#[derive(Debug, Default)]
+pub struct Limits {
+    default: Limit,
+    entries: Vec<(GlobMatcher, Fields)>,
+    renamed: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    #[serde(default)]
+    default: Fields,
+    #[serde(default)]
+    benchmark: Vec<Entry>,
+    #[serde(default)]
+    renamed: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    soft_percent: Option<f64>,
+    hard_percent: Option<f64>,
+    ignore_below: Option<u64>,
+    max: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    soft_percent: Option<f64>,
+    hard_percent: Option<f64>,
+    ignore_below: Option<u64>,
+    max: Option<u64>,
+}
+
+impl Fields {
+    fn over(self, base: Limit) -> Limit {
+        Limit {
+            soft_percent: self.soft_percent.unwrap_or(base.soft_percent),
+            hard_percent: self.hard_percent.unwrap_or(base.hard_percent),
+            ignore_below: self.ignore_below.unwrap_or(base.ignore_below),
+            max: self.max.or(base.max),
+        }
+    }
+}
+
+impl Limits {
+    /// Reads a file of limits.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Parse`] with the place for what is not TOML or
+    /// not a known field; [`Error::Content`] for limits that cannot hold.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::parse(path, &store::text(path)?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let content = |problem: String, help: &str| Error::Content {
+            path: path.to_owned(),
+            problem,
+            help: help.to_owned(),
+        };
+        let file: File = toml::from_str(text).map_err(|e| Error::toml(path, text, &e))?;
+        if file.version != VERSION {
+            return Err(content(
+                format!(
+                    "limits of version {}; this build reads {VERSION}",
+                    file.version
+                ),
+                "write `version = 1`",
+            ));
+        }
+        let default = file.default.over(Limit::default());
+        let mut limits = Self {
+            default,
+            entries: Vec::new(),
+            renamed: file.renamed,
+        };
+        let mut check = vec![("[default]".to_owned(), default)];
+        for Entry {
+            id,
+            soft_percent,
+            hard_percent,
+            ignore_below,
+            max,
+        } in file.benchmark
+        {
+            let fields = Fields {
+                soft_percent,
+                hard_percent,
+                ignore_below,
+                max,
+            };
+            let glob = Glob::new(&id).map_err(|error| {
+                content(
+                    format!("`{id}` is not a pattern: {}", error.kind()),
+                    "`*` is any text",
+                )
+            })?;
+            check.push((format!("`{id}`"), fields.over(default)));
+            limits.entries.push((glob.compile_matcher(), fields));
+        }
+        for (place, limit) in check {
+            let Limit {
+                soft_percent: soft,
+                hard_percent: hard,
+                ..
+            } = limit;
+            // NaN fails every comparison, so ask for what must hold.
+            let sane = soft >= 0.0 && hard >= soft && hard.is_finite();
+            if !sane {
+                return Err(content(
+                    format!("{place}: soft limit {soft} %, hard limit {hard} %"),
+                    "0 ≤ soft_percent ≤ hard_percent must hold, both finite",
+                ));
+            }
+        }
+        Ok(limits)
+    }
+
+    /// What holds for a benchmark.
+    #[must_use]
+    pub fn of(&self, id: &str) -> Limit {
+        let matching = self.entries.iter().filter(|(glob, _)| glob.is_match(id));
+        matching.fold(self.default, |limit, (_, fields)| fields.over(limit))
+    }
+
+    /// The present name of a benchmark of the baseline, if it was renamed.
+    #[must_use]
+    pub fn renamed(&self, id: &str) -> Option<String> {
+        self.renamed.get(id).cloned()
+    }
+
+    /// The entries that match none of these benchmarks: they protect nothing.
+    pub fn idle<'a>(&'a self, ids: &'a [&str]) -> impl Iterator<Item = &'a str> {
+        self.entries
+            .iter()
+            .filter(|(glob, _)| !ids.iter().any(|id| glob.is_match(id)))
+            .map(|(glob, _)| glob.glob().glob())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Limits> {
+        Limits::parse(Path::new("limits.toml"), text)
+    }
+
+    #[test]
+    fn the_last_match_decides_field_by_field() {
+        let limits = parse(
+            "version = 1\n[default]\nhard_percent = 2\n\
+             [[benchmark]]\nid = \"get::*\"\nmax = 10\nhard_percent = 1.5\n\
+             [[benchmark]]\nid = \"get::hit::*\"\nhard_percent = 0.5\n",
+        )
+        .expect("good limits");
+        let hit = limits.of("get::hit::n1k");
+        assert_eq!((hit.hard_percent, hit.max), (0.5, Some(10)));
+        assert_eq!(limits.of("get::miss::n1k").hard_percent, 1.5);
+        assert_eq!(limits.of("alloc").hard_percent, 2.0);
+        assert_eq!(
+            limits.idle(&["get::miss::n1k"]).collect::<Vec<_>>(),
+            ["get::hit::*"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_with_its_line() {
+        let error = parse("version = 1\n[default]\nhard = 2\n").expect_err("no such field");
+        assert!(
+            error
+                .to_string()
+                .starts_with("limits.toml:3:1: unknown field `hard`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn limits_that_cannot_hold_are_errors() {
+        for bad in [
+            "soft_percent = 2",
+            "hard_percent = nan",
+            "soft_percent = -1",
+            "hard_percent = inf",
+        ] {
+            let error = parse(&format!("version = 1\n[default]\n{bad}\n")).expect_err(bad);
+            assert!(matches!(error, Error::Content { .. }), "{bad}: {error}");
+        }
+        assert!(parse("version = 2").is_err());
+        assert!(parse("version = 1\n[[benchmark]]\nid = \"[\"\n").is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! Where a run was made, as the machine tells it.
+//!
+//! Nothing here fails: what a machine does not know stays `None`, and a
+//! comparison that needs it says so. No host name, user or path is kept, since
+//! records are committed.
+
+use crate::record::Provenance;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Asks the tools that `project` uses. `target` names the triple if the
+/// benchmarks were cross-compiled; otherwise it is the compiler's host.
+#[must_use]
+pub fn here(project: &Path, target: Option<&str>) -> Provenance {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    // Run in the project: rustup picks the toolchain by the folder.
+    let rustc = output(project, &rustc, &["-vV"]).unwrap_or_default();
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+    let git = |args: &[&str]| output(project, OsStr::new("git"), args);
+    Provenance {
+        rustc: rustc
+            .lines()
+            .next()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned),
+        target: target.or(host).map(str::to_owned),
+        valgrind: output(project, OsStr::new("valgrind"), &["--version"]),
+        iai_callgrind_summary: None,
+        cpu: cpu(),
+        commit: git(&["rev-parse", "HEAD"]),
+        dirty: git(&["status", "--porcelain", "--untracked-files=no"])
+            .is_some_and(|changes| !changes.is_empty()),
+        recorded_at: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs()),
+    }
+}
+
+/// What a command prints, trimmed; `None` if it cannot be run or fails.
+fn output(folder: &Path, program: &OsStr, args: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+fn cpu() -> Option<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").ok()?;
+    cpu_model(&info)
+}
+
+fn cpu_model(info: &str) -> Option<String> {
+    let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+    let (_, model) = fields.find(|(name, _)| name.trim() == "model name")?;
+    Some(model.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_named_by_its_model() {
+        let info = "processor\t: 0\nmodel\t\t: 85\nmodel name\t: Some CPU @ 2.0GHz\n";
+        assert_eq!(cpu_model(info).as_deref(), Some("Some CPU @ 2.0GHz"));
+        assert_eq!(cpu_model("processor : 0\n"), None);
+    }
+
+    #[test]
+    fn a_missing_tool_is_unknown() {
+        assert_eq!(
+            output(Path::new("."), OsStr::new("/no/such/tool"), &[]),
+            None
+        );
+    }
+
+    #[test]
+    fn the_compiler_and_its_target_are_known_here() {
+        let here = here(Path::new(env!("CARGO_MANIFEST_DIR")), None);
+        assert!(here.rustc.is_some_and(|v| v.starts_with("rustc ")));
+        assert!(here.target.is_some_and(|t| t.contains('-')));
+        assert_eq!(
+            super::here(Path::new("."), Some("a-b-c")).target.as_deref(),
+            Some("a-b-c")
+        );
+    }
+}

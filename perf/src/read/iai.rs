@@ -1,0 +1,172 @@
+//! iai-callgrind: the `summary.json` of each benchmark, format version 6.
+//!
+//! iai-callgrind 0.15 and 0.16 write them below `target/iai` when they are asked
+//! to with `--save-summary=json`. Only what is needed is described here, and
+//! unknown fields are passed over: the format promises to change its version
+//! whenever it breaks a reader.
+//!
+//! A benchmark's id is its module path and, if it has one, the id of its case:
+//! `insn_get::get::umbra_hit::n1k`.
+
+use super::{Harvest, files};
+use crate::error::{Error, Result};
+use crate::record::{Benchmark, Measure, Source, Unit, Value};
+use crate::store;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The version of the format that is understood.
+const VERSION: &str = "6";
+
+#[derive(Deserialize)]
+struct Head {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    module_path: String,
+    id: Option<String>,
+    profiles: Vec<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    summaries: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    total: Total,
+}
+
+#[derive(Deserialize)]
+struct Total {
+    summary: Metrics,
+}
+
+#[derive(Deserialize)]
+enum Metrics {
+    None,
+    ErrorTool(IgnoredAny),
+    Dhat(IgnoredAny),
+    Callgrind(BTreeMap<String, Event>),
+    Cachegrind(BTreeMap<String, Event>),
+}
+
+#[derive(Deserialize)]
+struct Event {
+    metrics: NewAndOld,
+}
+
+/// The value of this run and that of the run before, where there was one.
+#[derive(Deserialize)]
+enum NewAndOld {
+    Both(Metric, IgnoredAny),
+    Left(Metric),
+    Right(IgnoredAny),
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum Metric {
+    Int(u64),
+    Float(f64),
+}
+
+/// Reads every summary below `root`.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Parse`] and [`Error::Content`] for the first file
+/// that is not a summary of a known version with counted events;
+/// [`Error::Duplicate`].
+pub fn read(root: &Path, harvest: &mut Harvest) -> Result<()> {
+    for path in files(root, "summary.json")? {
+        let (id, benchmark) = parse(&path, &store::text(&path)?)?;
+        harvest.add(id, benchmark, &path)?;
+        harvest.iai_version = Some(VERSION.to_owned());
+    }
+    Ok(())
+}
+
+fn parse(path: &Path, text: &str) -> Result<(String, Benchmark)> {
+    let what = "iai-callgrind's summary of a benchmark";
+    let json = |error: serde_json::Error| Error::json(path, text, &error, what);
+    let content = |problem: String, help: &str| Error::Content {
+        path: path.to_owned(),
+        problem,
+        help: help.to_owned(),
+    };
+    let head: Head = serde_json::from_str(text).map_err(json)?;
+    if head.version != VERSION {
+        return Err(content(
+            format!(
+                "a summary of version {}; this build reads {VERSION}",
+                head.version
+            ),
+            "use iai-callgrind and iai-callgrind-runner 0.16.1",
+        ));
+    }
+    let summary: Summary = serde_json::from_str(text).map_err(json)?;
+    let id = match summary.id {
+        Some(case) => format!("{}::{case}", summary.module_path),
+        None => summary.module_path,
+    };
+    let events = summary
+        .profiles
+        .into_iter()
+        .find_map(|p| match p.summaries.total.summary {
+            Metrics::Callgrind(events) | Metrics::Cachegrind(events) => Some(events),
+            Metrics::None | Metrics::ErrorTool(_) | Metrics::Dhat(_) => None,
+        });
+    let Some(events) = events else {
+        return Err(content(
+            format!("benchmark `{id}` was run without callgrind and cachegrind"),
+            "let one of them be among the benchmark's tools",
+        ));
+    };
+    let metrics: BTreeMap<_, _> = events
+        .into_iter()
+        .filter_map(|(name, event)| {
+            let (NewAndOld::Both(new, _) | NewAndOld::Left(new)) = event.metrics else {
+                return None;
+            };
+            let value = match new {
+                Metric::Int(n) => Value::Count(n),
+                Metric::Float(x) => Value::Real(x),
+            };
+            let unit = unit(&name);
+            Some((
+                name,
+                Measure {
+                    value,
+                    unit,
+                    interval: None,
+                },
+            ))
+        })
+        .collect();
+    if metrics.is_empty() {
+        return Err(content(
+            format!("benchmark `{id}` has no counts of this run, only of the one before"),
+            "run the benchmarks again",
+        ));
+    }
+    Ok((
+        id,
+        Benchmark {
+            source: Source::IaiCallgrind,
+            metrics,
+        },
+    ))
+}
+
+fn unit(event: &str) -> Unit {
+    match event {
+        "Ir" => Unit::Instructions,
+        "EstimatedCycles" => Unit::Cycles,
+        rate if rate.ends_with("Rate") => Unit::Percent,
+        _ => Unit::Events,
+    }
+}

@@ -1,0 +1,167 @@
+//! Files: reading a record with all its checks, and writing one whole or not at
+//! all.
+
+use crate::error::{Error, Result};
+use crate::record::{FORMAT, Record, VERSION, Value};
+use serde::Deserialize;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The text of a file.
+///
+/// # Errors
+/// [`Error::Read`]; a file that is not UTF-8 is one, too.
+pub fn text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// Everything that makes it unfit to compare: it cannot be read, is no JSON, is
+/// cut off, is not a record, is of another version, holds a number that is none,
+/// or holds no benchmark.
+pub fn load(path: &Path) -> Result<Record> {
+    /// What every version has.
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u32,
+    }
+    let text = text(path)?;
+    let content = |problem: String, help: &str| Error::Content {
+        path: path.to_owned(),
+        problem,
+        help: help.to_owned(),
+    };
+    let what = "a record made by `umbra-perf record`";
+    let head: Head =
+        serde_json::from_str(&text).map_err(|error| Error::json(path, &text, &error, what))?;
+    if head.format != FORMAT {
+        return Err(content(
+            format!("its format is `{}`, not `{FORMAT}`", head.format),
+            "name a file made by `umbra-perf record`",
+        ));
+    }
+    if head.version != VERSION {
+        return Err(content(
+            format!(
+                "it is a record of version {}; this build reads {VERSION}",
+                head.version
+            ),
+            "make the record again with this build, or use the build that made it",
+        ));
+    }
+    let record: Record =
+        serde_json::from_str(&text).map_err(|error| Error::json(path, &text, &error, what))?;
+    if record.benchmarks.is_empty() {
+        return Err(content(
+            "the record holds no benchmark".to_owned(),
+            "run the benchmarks and record them again",
+        ));
+    }
+    for (id, benchmark) in &record.benchmarks {
+        for (name, measure) in &benchmark.metrics {
+            if matches!(measure.value, Value::Real(x) if !x.is_finite()) {
+                return Err(content(
+                    format!("`{name}` of benchmark `{id}` is not a finite number"),
+                    "the benchmark measured nothing; run and record it again",
+                ));
+            }
+        }
+    }
+    Ok(record)
+}
+
+/// Writes a record.
+///
+/// # Errors
+/// [`Error::Write`], and the file that was there before is unchanged.
+pub fn save(path: &Path, record: &Record) -> Result<()> {
+    let mut json = serde_json::to_string_pretty(record).map_err(|error| Error::Write {
+        path: path.to_owned(),
+        source: io::Error::other(error),
+    })?;
+    json.push('\n');
+    write(path, &json)
+}
+
+/// Replaces a file's content in one step: a reader, or a machine that loses its
+/// power, finds the old text or the new one.
+///
+/// # Errors
+/// [`Error::Write`], and the file that was there before is unchanged.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    let attempt = || -> io::Result<()> {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = parent.unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .prefix(".umbra-perf-")
+            .tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        make_readable(file.path())?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    attempt().map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Temporary files are private to their owner; a report or a baseline is not.
+#[cfg(unix)]
+fn make_readable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// The records in a folder (`*.json`), or the one file named, in name order.
+///
+/// # Errors
+/// As [`load`], for the first file that fails; and [`Error::Incomparable`] if
+/// there is none.
+pub fn load_all(place: &Path) -> Result<Vec<(PathBuf, Record)>> {
+    let read = |source| Error::Read {
+        path: place.to_owned(),
+        source,
+    };
+    let missing = || Error::Incomparable {
+        reason: format!("there is no baseline in {}", place.display()),
+        help: "record one on the commit to compare with (`umbra-perf record --out …`) and commit \
+               it"
+        .to_owned(),
+    };
+    let mut files = Vec::new();
+    match fs::metadata(place) {
+        Ok(meta) if meta.is_dir() => {
+            for entry in fs::read_dir(place).map_err(read)? {
+                let path = entry.map_err(read)?.path();
+                if path.extension().is_some_and(|e| e == "json") {
+                    files.push(path);
+                }
+            }
+        }
+        Ok(_) => files.push(place.to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+        Err(error) => return Err(read(error)),
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(missing());
+    }
+    files
+        .into_iter()
+        .map(|path| load(&path).map(|record| (path, record)))
+        .collect()
+}
