@@ -1,0 +1,184 @@
+//! The kernel as a [`Platform`]: RCU for grace periods, `kmalloc` for memory.
+//!
+//! # Guards
+//! A guard is a section with preemption off. Since Linux 4.20 `synchronize_rcu`
+//! waits for those as for `rcu_read_lock` sections, they cost one instruction at
+//! each end on any kernel configuration, and they are safe in a trampoline.
+//! Nothing in the table sleeps or allocates under a guard.
+//!
+//! # Reclamation
+//! `retire` pushes the link onto one list, lock-free, and whoever finds the list
+//! empty queues the work item. The work takes the whole list, waits for one grace
+//! period for all of it, and takes the nodes apart: destructors run there, so
+//! they may sleep. What a reader could meet is therefore never freed in an
+//! interrupt, and a writer pays a push.
+//!
+//! The list is unbounded, as RCU's own is; `pending` in debugfs shows it.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use umbra_shadow::sync::{AtomicPtr, Ordering};
+use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr};
+
+use crate::ffi;
+
+/// The running kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernel;
+
+/// Preemption is off while this lives.
+pub(crate) struct Guard(PhantomData<*const ()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // SAFETY: balances the `umbra_c_guard` of `pin`.
+        unsafe { ffi::umbra_c_unguard() }
+    }
+}
+
+/// A guard in name only: the C caller's section is the guard.
+pub(crate) struct Held(core::mem::ManuallyDrop<Guard>);
+
+impl Held {
+    /// # Safety
+    /// Preemption is off, or an RCU-sched section is held, while this lives.
+    #[inline]
+    pub(crate) unsafe fn new() -> Self {
+        Self(core::mem::ManuallyDrop::new(Guard(PhantomData)))
+    }
+
+    #[inline]
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.0
+    }
+}
+
+/// What waits for its grace period, the latest first.
+static RETIRED: AtomicPtr<Link> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Puts a link on the list; true when the list was empty.
+fn push(link: NonNull<Link>) -> bool {
+    // Relaxed: the value is only compared and stored in a link of ours.
+    let mut head = RETIRED.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: retired, so the platform's alone; `next` is ours to write.
+        unsafe { link.as_ref() }.next.set(head);
+        // Release: pairs with the Acquire swap in `umbra_rs_reclaim`: who takes
+        // the list sees `next` and all that happened before the retire.
+        match RETIRED.compare_exchange(
+            head,
+            link.as_ptr(),
+            Ordering::Release,
+            Ordering::Relaxed, // only tried again
+        ) {
+            Ok(_) => return head.is_null(),
+            Err(now) => head = now,
+        }
+    }
+}
+
+// SAFETY: a link is pushed once and taken off by one swap, so reclaimed once; the
+// work waits for a grace period between the swap and the reclaim, and a guard
+// is a section that grace periods wait for.
+unsafe impl Smr for Kernel {
+    type Guard = Guard;
+
+    fn pin(&self) -> Guard {
+        ffi::umbra_c_guard();
+        Guard(PhantomData)
+    }
+
+    unsafe fn retire(&self, link: NonNull<Link>) {
+        if push(link) {
+            ffi::umbra_c_queue_reclaim();
+        }
+    }
+
+    fn barrier(&self) {
+        ffi::umbra_c_flush_reclaim();
+    }
+}
+
+/// The work item: takes the list until there is none.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_rs_reclaim() {
+    loop {
+        // Acquire: pairs with the Release in `push`.
+        let mut next = RETIRED.swap(core::ptr::null_mut(), Ordering::Acquire);
+        if next.is_null() {
+            return;
+        }
+        ffi::umbra_c_synchronize_rcu();
+        while let Some(link) = NonNull::new(next) {
+            // SAFETY: on our list, so it exists; read before it is reclaimed.
+            next = unsafe { link.as_ref() }.next.get();
+            loop {
+                // SAFETY: we are the `Smr`, the link was retired, and a grace
+                // period has passed since.
+                match unsafe { Link::reclaim(link) } {
+                    Progress::Done => break,
+                    Progress::More => ffi::umbra_c_resched(),
+                    Progress::Again => {
+                        // This loop comes round to it, so nobody is woken.
+                        push(link);
+                        break;
+                    }
+                }
+            }
+            ffi::umbra_c_resched();
+        }
+    }
+}
+
+// SAFETY: `umbra_c_zalloc` gives zeroed memory of the size and alignment, and
+// `umbra_c_free` takes any of it.
+unsafe impl Memory for Kernel {
+    fn alloc_zeroed(&self, layout: Layout, flags: AllocFlags) -> Option<NonNull<u8>> {
+        // SAFETY: an alignment of a `Layout` is a power of two; the flags are
+        // the C caller's or our own.
+        NonNull::new(unsafe { ffi::umbra_c_zalloc(layout.size().max(1), layout.align(), flags.0) })
+    }
+
+    unsafe fn dealloc(&self, ptr: NonNull<u8>, _layout: Layout) {
+        // SAFETY: from `alloc_zeroed`, and given back once.
+        unsafe { ffi::umbra_c_free(ptr.as_ptr()) }
+    }
+}
+
+impl Platform for Kernel {
+    fn seed(&self) -> u64 {
+        ffi::umbra_c_seed()
+    }
+
+    fn relax(&self, flags: AllocFlags) {
+        ffi::umbra_c_relax(flags.0);
+    }
+}
+
+/// The flags of everything that the control path asks for.
+pub(crate) fn may_sleep() -> AllocFlags {
+    // SAFETY: a constant of shim.c.
+    AllocFlags(unsafe { ffi::umbra_c_gfp_kernel })
+}
+
+/// What `alloc`'s collections use: the control path only, and it may sleep.
+struct Kmalloc;
+
+// SAFETY: as `Memory` of `Kernel`.
+unsafe impl GlobalAlloc for Kmalloc {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Kernel
+            .alloc_zeroed(layout, may_sleep())
+            .map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, _layout: Layout) {
+        // SAFETY: from `alloc`, and given back once.
+        unsafe { ffi::umbra_c_free(ptr) }
+    }
+}
+
+#[global_allocator]
+static KMALLOC: Kmalloc = Kmalloc;

@@ -1,0 +1,296 @@
+//! The shadow half of `umbra.h`: `klp_shadow_*`'s five functions by id, and the
+//! same by typed handle.
+
+use core::ffi::{c_int, c_uint, c_ulong, c_void};
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use umbra_shadow::{AllocError, AllocFlags, Dtor, Smr, Table};
+
+use crate::ffi::Ctor;
+use crate::global::global;
+use crate::log;
+use crate::platform::{Held, Kernel, may_sleep};
+
+const EEXIST: c_int = -17;
+const ENOMEM: c_int = -12;
+const EINVAL: c_int = -22;
+
+/// A C constructor as the table wants it.
+fn construct(
+    obj: *mut c_void,
+    ctor: Option<Ctor>,
+    ctor_data: *mut c_void,
+) -> impl FnOnce(NonNull<u8>) -> Result<(), c_int> {
+    move |data| {
+        let Some(ctor) = ctor else { return Ok(()) };
+        // SAFETY: the caller's function, with the arguments it was promised.
+        match unsafe { ctor(obj, data.as_ptr().cast(), ctor_data) } {
+            0 => Ok(()),
+            errno => Err(errno),
+        }
+    }
+}
+
+/// The errno for a failure.
+fn errno(error: &AllocError<c_int>) -> c_int {
+    match *error {
+        AllocError::Exists(_) => EEXIST,
+        AllocError::OutOfMemory => ENOMEM,
+        AllocError::Layout => EINVAL,
+        // Only errnos fit into an error pointer; a constructor that returns
+        // anything else has failed all the same.
+        AllocError::Ctor(e) if (-4095..0).contains(&e) => e,
+        AllocError::Ctor(_) => EINVAL,
+    }
+}
+
+/// `ERR_PTR()`.
+fn err_ptr(errno: c_int) -> *mut c_void {
+    core::ptr::without_provenance_mut(errno as isize as usize)
+}
+
+/// `umbra_get`'s second half.
+///
+/// # Safety
+/// `ty` is a handle; the caller is in a read-side section (`src/api.c`).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_rs_get(ty: NonNull<c_void>, obj: *const c_void) -> *mut c_void {
+    // SAFETY: a handle of `umbra_type_get`.
+    let table = unsafe { Table::<Kernel>::borrow_raw(ty) };
+    // SAFETY: the caller's section.
+    let held = unsafe { Held::new() };
+    table
+        .get(obj.addr(), held.guard())
+        .map_or(core::ptr::null_mut(), |data| data.as_ptr().cast())
+}
+
+/// `umbra_shadow_get`'s second half.
+///
+/// # Safety
+/// The caller is in a read-side section (`src/api.c`).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_rs_shadow_get(obj: *const c_void, id: c_ulong) -> *mut c_void {
+    // SAFETY: the caller's section.
+    let held = unsafe { Held::new() };
+    global()
+        .shadows
+        .get(obj.addr(), id, held.guard())
+        .map_or(core::ptr::null_mut(), |data| data.as_ptr().cast())
+}
+
+/// See `umbra.h`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_shadow_alloc(
+    obj: *mut c_void,
+    id: c_ulong,
+    size: usize,
+    gfp: c_uint,
+    ctor: Option<Ctor>,
+    ctor_data: *mut c_void,
+) -> *mut c_void {
+    let made = global().shadows.alloc(
+        obj.addr(),
+        id,
+        size,
+        AllocFlags(gfp),
+        construct(obj, ctor, ctor_data),
+    );
+    match made {
+        Ok(data) => data.as_ptr().cast(),
+        Err(AllocError::Exists(_)) => {
+            log::warn(format_args!(
+                "an object already has a shadow of id {id}; free it first, or use get_or_alloc"
+            ));
+            core::ptr::null_mut()
+        }
+        Err(_) => core::ptr::null_mut(),
+    }
+}
+
+/// See `umbra.h`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_shadow_get_or_alloc(
+    obj: *mut c_void,
+    id: c_ulong,
+    size: usize,
+    gfp: c_uint,
+    ctor: Option<Ctor>,
+    ctor_data: *mut c_void,
+) -> *mut c_void {
+    global()
+        .shadows
+        .get_or_alloc(
+            obj.addr(),
+            id,
+            size,
+            AllocFlags(gfp),
+            construct(obj, ctor, ctor_data),
+        )
+        .map_or(core::ptr::null_mut(), |data| data.as_ptr().cast())
+}
+
+/// See `umbra.h`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_shadow_free(obj: *mut c_void, id: c_ulong, dtor: Option<Dtor>) {
+    global().shadows.free_now(obj.addr(), id, |data| {
+        if let Some(dtor) = dtor {
+            // SAFETY: the caller's function, with the arguments it was promised.
+            unsafe { dtor(obj, data.as_ptr().cast()) }
+        }
+    });
+}
+
+/// See `umbra.h`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_shadow_free_all(id: c_ulong, dtor: Option<Dtor>) {
+    global().shadows.free_all(id, dtor);
+    if dtor.is_some() {
+        Kernel.barrier();
+    }
+}
+
+/// See `umbra.h`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_type_get(id: c_ulong) -> *mut c_void {
+    match global().shadows.table(id, may_sleep()) {
+        Ok(table) => table.into_raw().as_ptr(),
+        Err(_) => err_ptr(ENOMEM),
+    }
+}
+
+/// See `umbra.h`.
+///
+/// # Safety
+/// `ty` is a handle that is given back once, NULL or an error pointer.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_type_put(ty: *mut c_void) {
+    // The last page of addresses holds error pointers.
+    if ty.addr() >= usize::MAX - 4094 {
+        return;
+    }
+    if let Some(ty) = NonNull::new(ty) {
+        // SAFETY: the caller's handle.
+        drop(unsafe { Table::<Kernel>::from_raw(ty) });
+    }
+}
+
+/// The table behind a handle.
+///
+/// # Safety
+/// `ty` is a handle, and stays one while the result is used.
+unsafe fn table(ty: NonNull<c_void>) -> ManuallyDrop<Table<Kernel>> {
+    // SAFETY: the caller's.
+    unsafe { Table::borrow_raw(ty) }
+}
+
+/// See `umbra.h`.
+///
+/// # Safety
+/// `ty` is a handle.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_alloc(
+    ty: NonNull<c_void>,
+    obj: *mut c_void,
+    size: usize,
+    gfp: c_uint,
+    ctor: Option<Ctor>,
+    ctor_data: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: the caller's.
+    let table = unsafe { table(ty) };
+    match table.alloc(
+        obj.addr(),
+        size,
+        AllocFlags(gfp),
+        construct(obj, ctor, ctor_data),
+    ) {
+        Ok(data) => data.as_ptr().cast(),
+        Err(error) => err_ptr(errno(&error)),
+    }
+}
+
+/// See `umbra.h`.
+///
+/// # Safety
+/// `ty` is a handle.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_get_or_alloc(
+    ty: NonNull<c_void>,
+    obj: *mut c_void,
+    size: usize,
+    gfp: c_uint,
+    ctor: Option<Ctor>,
+    ctor_data: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: the caller's.
+    let table = unsafe { table(ty) };
+    match table.get_or_alloc(
+        obj.addr(),
+        size,
+        AllocFlags(gfp),
+        construct(obj, ctor, ctor_data),
+    ) {
+        Ok(data) => data.as_ptr().cast(),
+        Err(error) => err_ptr(errno(&error)),
+    }
+}
+
+/// See `umbra.h`.
+///
+/// # Safety
+/// `ty` is a handle.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_free(ty: NonNull<c_void>, obj: *mut c_void, dtor: Option<Dtor>) -> bool {
+    // SAFETY: the caller's.
+    unsafe { table(ty) }.free(obj.addr(), dtor)
+}
+
+/// See `umbra.h`.
+///
+/// # Safety
+/// `ty` is a handle.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_free_all(ty: NonNull<c_void>, dtor: Option<Dtor>) {
+    // SAFETY: the caller's.
+    unsafe { table(ty) }.free_all(dtor);
+}
+
+/// See `umbra.h`.
+///
+/// # Safety
+/// `ty` is a handle.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_live(ty: NonNull<c_void>) -> c_ulong {
+    // SAFETY: the caller's.
+    unsafe { table(ty) }.stats().live as c_ulong
+}
+
+/// See `umbra.h`.
+///
+/// # Safety
+/// `ty` is a handle, `f` takes what `umbra_for_each` promises.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_for_each(
+    ty: NonNull<c_void>,
+    f: unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void),
+    arg: *mut c_void,
+) {
+    // SAFETY: the caller's.
+    unsafe { table(ty) }.for_each(|obj, data| {
+        // SAFETY: the caller's function, with the arguments it was promised.
+        unsafe {
+            f(
+                core::ptr::without_provenance_mut(obj),
+                data.as_ptr().cast(),
+                arg,
+            )
+        }
+    });
+}
+
+/// See `umbra.h`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_barrier() {
+    Kernel.barrier();
+}

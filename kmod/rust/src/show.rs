@@ -1,0 +1,188 @@
+//! The tables in debugfs, and the list of patches in sysfs.
+
+use core::fmt::{self, Write};
+
+use umbra_shadow::Table;
+
+use crate::ffi::{self, Counters, SeqFile};
+use crate::global::{Locked, global};
+use crate::platform::Kernel;
+use crate::slots::Slots;
+
+/// A `seq_file` to write to.
+struct Seq(*mut SeqFile);
+
+impl Write for Seq {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        // SAFETY: the file that a show function was called with, and its text.
+        unsafe { ffi::umbra_c_seq_write(self.0, s.as_ptr(), s.len()) };
+        Ok(())
+    }
+}
+
+/// A file that overflows is asked again by the kernel with more room, so there
+/// is no error to return.
+fn table(m: *mut SeqFile, fill: impl FnOnce(&mut Seq) -> fmt::Result) {
+    let _ = fill(&mut Seq(m));
+}
+
+/// `patches`: what is enabled, the oldest first.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_rs_show_patches(m: *mut SeqFile) {
+    table(m, |m| {
+        let Ok(mut locked) = Locked::take() else {
+            return Ok(());
+        };
+        writeln!(m, "{:<24} {:>6} {:>6}", "patch", "states", "hooks")?;
+        for patch in locked.control().installed().patches() {
+            writeln!(
+                m,
+                "{:<24} {:>6} {:>6}",
+                patch.name,
+                patch.states.len(),
+                patch.hooks.len()
+            )?;
+        }
+        Ok(())
+    });
+}
+
+/// `states`: every state that was ever named.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_rs_show_states(m: *mut SeqFile) {
+    table(m, |m| {
+        let Ok(mut locked) = Locked::take() else {
+            return Ok(());
+        };
+        writeln!(
+            m,
+            "{:>10} {:<24} {:>6} {:>10} {:>6} {:>10} {:>8}",
+            "state", "name", "users", "phase", "gate", "generation", "shadows"
+        )?;
+        for state in locked.control().installed().states() {
+            let guard = umbra_shadow::Smr::pin(&Kernel);
+            let live = global()
+                .shadows
+                .find(state.id, &guard)
+                .map_or(0, |table| table.stats().live);
+            drop(guard);
+            writeln!(
+                m,
+                "{:>10} {:<24} {:>6} {:>10?} {:>6} {:>10} {:>8}",
+                state.id,
+                state.name,
+                state.word.users(),
+                state.word.phase(),
+                if state.open { "open" } else { "closed" },
+                state.word.generation(),
+                live
+            )?;
+        }
+        Ok(())
+    });
+}
+
+/// `types`: every id that ever had a shadow.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_rs_show_types(m: *mut SeqFile) {
+    table(m, |m| {
+        writeln!(
+            m,
+            "{:>10} {:>10} {:>12} {:>8} {:>8} {:>6}",
+            "id", "live", "bytes", "pending", "buckets", "splits"
+        )?;
+        let mut result = Ok(());
+        global().shadows.for_each_type(|table: &Table<Kernel>| {
+            let s = table.stats();
+            result = result.and_then(|()| {
+                writeln!(
+                    m,
+                    "{:>10} {:>10} {:>12} {:>8} {:>8} {:>6}",
+                    table.id(),
+                    s.live,
+                    s.bytes,
+                    s.pending,
+                    s.buckets,
+                    s.splits
+                )
+            });
+        });
+        result
+    });
+}
+
+/// `hooks`: the functions that are hooked, and what became of their calls.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_rs_show_hooks(m: *mut SeqFile) {
+    table(m, |m| {
+        let Ok(mut locked) = Locked::take() else {
+            return Ok(());
+        };
+        writeln!(
+            m,
+            "{:>4} {:<28} {:<24} {:>10} {:>6}",
+            "slot", "function", "patch", "state", "calls"
+        )?;
+        for (slot, used) in locked.control().slots().iter() {
+            let gate = if Slots::is_open(slot) {
+                "open"
+            } else {
+                "closed"
+            };
+            writeln!(
+                m,
+                "{slot:>4} {:<28} {:<24} {:>10} {gate:>6}",
+                used.label,
+                used.patch,
+                used.target().state
+            )?;
+        }
+        if global().counters {
+            let mut sum = Counters::default();
+            ffi::umbra_c_counters(&mut sum);
+            writeln!(
+                m,
+                "hits {} misses {} diverted {}",
+                sum.hit, sum.miss, sum.diverted
+            )?;
+        }
+        Ok(())
+    });
+}
+
+/// A buffer of C; what does not fit is cut.
+struct Buffer<'a> {
+    bytes: &'a mut [u8],
+    used: usize,
+}
+
+impl Write for Buffer<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let to = self.bytes.get_mut(self.used..).unwrap_or(&mut []);
+        for (to, from) in to.iter_mut().zip(s.bytes()) {
+            *to = from;
+            self.used += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The names of the enabled patches, a line each; how many bytes.
+///
+/// # Safety
+/// `buffer` has room for `size` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_rs_list_patches(buffer: *mut u8, size: usize) -> usize {
+    // SAFETY: the caller's.
+    let mut out = Buffer {
+        bytes: unsafe { core::slice::from_raw_parts_mut(buffer, size) },
+        used: 0,
+    };
+    if let Ok(mut locked) = Locked::take() {
+        for patch in locked.control().installed().patches() {
+            // Writing into a buffer does not fail.
+            let _ = writeln!(out, "{}", patch.name);
+        }
+    }
+    out.used
+}

@@ -1,0 +1,237 @@
+//! The places where hooks meet functions, and the decision that a hook takes.
+//!
+//! A slot is one of [`SLOTS`] trampolines that were stamped out at build time
+//! (`src/trampoline.S`). Claimed, it belongs to one function until it is given
+//! up; *open*, its word points to the [`Target`] that decides, and *closed* the
+//! word is null. So the trampoline asks gate and target with one load, and the
+//! word changes only when the state's gate does or a replacing patch takes over.
+//!
+//! # A slot's life
+//! claim and attach (closed) → open ⇄ closed, or exchanged for the next patch's
+//! target → closed, detached → *grace period of tasks* → free. The grace period
+//! is what makes both the targets and the slot reusable: a task may have been
+//! preempted in the trampoline just before it loads the word, and must not find
+//! another function's target there.
+
+use core::ffi::c_void;
+
+use umbra_shadow::Table;
+use umbra_shadow::sync::{AtomicPtr, Ordering};
+use umbra_state::Name;
+
+use crate::ffi;
+use crate::platform::{Held, Kernel};
+
+/// How many functions can be hooked at once: `UMBRA_SLOTS` of trampoline.h.
+pub(crate) const SLOTS: usize = 64;
+
+/// What an open slot leads to: one hook of one patch, not changed while it can
+/// be reached.
+pub(crate) struct Target {
+    /// Where diverted calls go.
+    pub(crate) replacement: *const c_void,
+    /// The shadows that the policy asks for; none for "always".
+    pub(crate) table: Option<Table<Kernel>>,
+    /// A call is diverted if "has a shadow" equals this.
+    pub(crate) wanted: bool,
+    /// Count decisions, which writes (per-CPU) memory.
+    pub(crate) counted: bool,
+    /// The state whose gate opens it.
+    pub(crate) state: u64,
+}
+
+/// `struct umbra_slot`.
+#[repr(C)]
+struct Slot {
+    /// Leads to a [`Target`]; C need not know more.
+    target: AtomicPtr<c_void>,
+    original: usize,
+}
+
+// SAFETY: defined in trampoline.S with this layout (asserted in src/main.c), and
+// zeroed, which is a valid value.
+unsafe extern "C" {
+    safe static umbra_slots: [Slot; SLOTS];
+}
+
+// SAFETY: `original` is written by C, before the slot opens, and read by nobody
+// in Rust; the rest is atomic.
+unsafe impl Sync for Slot {}
+
+/// Where a call goes: the replacement, or null for the original.
+///
+/// # Safety
+/// `target` was loaded from an open slot by this task, which has not slept
+/// since; the caller is in a read-side section (`src/api.c`).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_rs_decide(target: &Target, obj: *const c_void) -> *const c_void {
+    // SAFETY: the caller's section.
+    let held = unsafe { Held::new() };
+    let has = match &target.table {
+        Some(table) => table.get(obj.addr(), held.guard()).is_some(),
+        None => false,
+    };
+    let diverted = has == target.wanted;
+    if target.counted {
+        ffi::umbra_c_count(has, diverted);
+    }
+    if diverted {
+        target.replacement
+    } else {
+        core::ptr::null()
+    }
+}
+
+/// Who uses a slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Use {
+    /// The function's address, as ftrace knows it.
+    pub(crate) function: usize,
+    /// Its name, for people.
+    pub(crate) label: Name,
+    /// The patch that hooks it now, for people.
+    pub(crate) patch: Name,
+    /// What the slot leads to when it is open.
+    target: *const Target,
+}
+
+impl Use {
+    /// What the slot leads to when it is open.
+    pub(crate) fn target(&self) -> &Target {
+        // SAFETY: a target outlives its use of the slot: `Control` drops it
+        // after the switch that ends the use.
+        unsafe { &*self.target }
+    }
+}
+
+/// The slots, under the control lock.
+pub(crate) struct Slots {
+    uses: [Option<Use>; SLOTS],
+}
+
+/// Why a function could not be hooked.
+pub(crate) enum HookError {
+    /// All slots are in use.
+    Full,
+    /// ftrace's answer.
+    Ftrace(i32),
+}
+
+impl Slots {
+    /// All free.
+    pub(crate) const fn new() -> Self {
+        Self {
+            uses: [None; SLOTS],
+        }
+    }
+
+    /// The slot on `function`.
+    pub(crate) fn find(&self, function: usize) -> Option<usize> {
+        self.uses
+            .iter()
+            .position(|u| u.is_some_and(|u| u.function == function))
+    }
+
+    /// The slots in use.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Use)> {
+        self.uses
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, u)| Some((slot, u.as_ref()?)))
+    }
+
+    /// Whether calls reach the slot's target.
+    pub(crate) fn is_open(slot: usize) -> bool {
+        // Relaxed: a report, and the writer holds the same lock.
+        umbra_slots
+            .get(slot)
+            .is_some_and(|s| !s.target.load(Ordering::Relaxed).is_null())
+    }
+
+    fn store(slot: usize, target: *const Target) {
+        if let Some(slot) = umbra_slots.get(slot) {
+            // Release: pairs with the load in the trampoline (on x86 any load is
+            // an acquire): who finds the target sees what is in it, and what the
+            // state's callbacks did before it opened.
+            slot.target
+                .store(target.cast_mut().cast(), Ordering::Release);
+        }
+    }
+
+    /// Puts a closed trampoline on a function.
+    ///
+    /// # Errors
+    /// Why not; no slot is taken, but a task may be in its trampoline until the
+    /// next grace period of tasks.
+    ///
+    /// # Safety
+    /// `target` is valid until [`release`](Self::release) of the slot, or until
+    /// the grace period of tasks after an [`exchange`](Self::exchange).
+    pub(crate) unsafe fn attach(
+        &mut self,
+        function: usize,
+        label: Name,
+        patch: Name,
+        target: *const Target,
+    ) -> Result<usize, HookError> {
+        let slot = self
+            .uses
+            .iter()
+            .position(Option::is_none)
+            .ok_or(HookError::Full)?;
+        match ffi::umbra_c_attach(slot as u32, function as _) {
+            0 => {}
+            errno => return Err(HookError::Ftrace(errno)),
+        }
+        if let Some(place) = self.uses.get_mut(slot) {
+            *place = Some(Use {
+                function,
+                label,
+                patch,
+                target,
+            });
+        }
+        Ok(slot)
+    }
+
+    /// Gives the slot another patch's target, open or closed.
+    ///
+    /// # Safety
+    /// As [`attach`](Self::attach).
+    pub(crate) unsafe fn exchange(
+        &mut self,
+        slot: usize,
+        patch: Name,
+        target: *const Target,
+        open: bool,
+    ) {
+        if let Some(Some(place)) = self.uses.get_mut(slot) {
+            place.patch = patch;
+            place.target = target;
+            Self::store(slot, if open { target } else { core::ptr::null() });
+        }
+    }
+
+    /// Closes a slot and takes the trampoline off. The slot stays taken until
+    /// [`release`](Self::release).
+    pub(crate) fn detach(&mut self, slot: usize) {
+        Self::store(slot, core::ptr::null());
+        ffi::umbra_c_detach(slot as u32);
+    }
+
+    /// Frees a detached slot, after the grace period of tasks.
+    pub(crate) fn release(&mut self, slot: usize) {
+        if let Some(place) = self.uses.get_mut(slot) {
+            *place = None;
+        }
+    }
+
+    /// The gate of a state opened or closed.
+    pub(crate) fn gate(&self, state: u64, open: bool) {
+        for (slot, used) in self.iter() {
+            if used.target().state == state {
+                Self::store(slot, if open { used.target } else { core::ptr::null() });
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The lookups, whose read-side section is an inline of the kernel's, and the
+ * exports. All that is not here is exported straight from the Rust object.
+ */
+#include <linux/build_bug.h>
+#include <linux/export.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+
+#include "internal.h"
+
+/* rust/src/ffi.rs asserts the same numbers of its mirrors. */
+static_assert(sizeof(struct umbra_state) == 64);
+static_assert(sizeof(struct umbra_hook) == 48);
+static_assert(sizeof(struct umbra_patch) == 56);
+
+/**
+ * umbra_decide - where a hooked function's call goes
+ * @target: the open slot's
+ * @obj: the call's first argument
+ *
+ * Called by the trampoline, in whatever context the hooked function is. The
+ * idle task may run where RCU does not watch; no grace period would wait for
+ * us there, so the call goes on to the original.
+ *
+ * Return: the replacement, or NULL for the original.
+ */
+notrace const void *umbra_decide(const struct umbra_target *target,
+				 const void *obj)
+{
+	const void *to;
+
+	if (unlikely(is_idle_task(current)) && !rcu_is_watching())
+		return NULL;
+	rcu_read_lock_sched_notrace();
+	to = umbra_rs_decide(target, obj);
+	rcu_read_unlock_sched_notrace();
+	return to;
+}
+
+notrace void *umbra_shadow_get(void *obj, unsigned long id)
+{
+	void *data;
+
+	rcu_read_lock_sched_notrace();
+	data = umbra_rs_shadow_get(obj, id);
+	rcu_read_unlock_sched_notrace();
+	return data;
+}
+EXPORT_SYMBOL_GPL(umbra_shadow_get);
+
+notrace void *umbra_get(const struct umbra_type *type, const void *obj)
+{
+	void *data;
+
+	rcu_read_lock_sched_notrace();
+	data = umbra_rs_get(type, obj);
+	rcu_read_unlock_sched_notrace();
+	return data;
+}
+EXPORT_SYMBOL_GPL(umbra_get);
+
+EXPORT_SYMBOL_GPL(umbra_shadow_alloc);
+EXPORT_SYMBOL_GPL(umbra_shadow_get_or_alloc);
+EXPORT_SYMBOL_GPL(umbra_shadow_free);
+EXPORT_SYMBOL_GPL(umbra_shadow_free_all);
+EXPORT_SYMBOL_GPL(umbra_type_get);
+EXPORT_SYMBOL_GPL(umbra_type_put);
+EXPORT_SYMBOL_GPL(umbra_alloc);
+EXPORT_SYMBOL_GPL(umbra_get_or_alloc);
+EXPORT_SYMBOL_GPL(umbra_free);
+EXPORT_SYMBOL_GPL(umbra_free_all);
+EXPORT_SYMBOL_GPL(umbra_live);
+EXPORT_SYMBOL_GPL(umbra_for_each);
+EXPORT_SYMBOL_GPL(umbra_barrier);
+EXPORT_SYMBOL_GPL(umbra_enable_patch);
+EXPORT_SYMBOL_GPL(umbra_disable_patch);

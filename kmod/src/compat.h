@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Everything that depends on the kernel's version. Tried: 6.1; meant for 6.12. */
+#ifndef _UMBRA_COMPAT_H
+#define _UMBRA_COMPAT_H
+
+#include <linux/ftrace.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#define umbra_register_direct(ops, addr) \
+	register_ftrace_direct_multi(ops, addr)
+#define umbra_unregister_direct(ops, addr) \
+	unregister_ftrace_direct_multi(ops, addr)
+#else
+#define umbra_register_direct(ops, addr) \
+	register_ftrace_direct(ops, addr)
+#define umbra_unregister_direct(ops, addr) \
+	unregister_ftrace_direct(ops, addr, false)
+#endif
+
+/*
+ * Where a function goes on behind ftrace's call. A kprobe's address is that of
+ * the call: with IBT that is 4 behind the symbol.
+ */
+static inline unsigned long umbra_behind_call(unsigned long addr)
+{
+	return addr + MCOUNT_INSN_SIZE;
+}
+
+#endif /* _UMBRA_COMPAT_H */

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Hooks, the part that talks to ftrace: a symbol's address, a slot's
+ * trampoline on a function and off it again.
+ */
+#include <linux/ftrace.h>
+#include <linux/kprobes.h>
+#include <linux/rcupdate.h>
+#include <linux/srcu.h>
+#include <linux/string.h>
+#include <linux/export.h>
+
+#include "compat.h"
+#include "internal.h"
+
+/* Replacements that may sleep; see umbra_replacement_begin(). */
+DEFINE_STATIC_SRCU(umbra_replacements);
+
+static struct ftrace_ops umbra_ops[UMBRA_SLOTS];
+
+/*
+ * ftrace asks before it puts an IPMODIFY user (a livepatch) on a function with
+ * a direct call. We do not touch the registers, so both can be there.
+ */
+static int umbra_ops_func(struct ftrace_ops *op, enum ftrace_ops_cmd cmd)
+{
+	return 0;
+}
+
+/*
+ * Functions that umbra_decide() calls: hooking one would make it call itself
+ * without end.
+ */
+static const char *const umbra_untouchable[] = {
+	"rcu_is_watching",
+	"preempt_schedule_notrace",
+	"preempt_schedule_notrace_thunk",
+};
+
+/**
+ * umbra_c_resolve - find the address by which ftrace knows a function
+ * @symbol: the function's name
+ * @addr: where to put it
+ *
+ * The name table is not exported; a kprobe that is never armed finds it.
+ *
+ * Return: 0, -ENOENT, -EINVAL for a function that the trampoline needs, -ENOMEM.
+ */
+int umbra_c_resolve(const char *symbol, unsigned long *addr)
+{
+	struct kprobe probe = {
+		.symbol_name = symbol,
+		.flags = KPROBE_FLAG_DISABLED,
+	};
+	int ret;
+
+	if (match_string(umbra_untouchable, ARRAY_SIZE(umbra_untouchable),
+			 symbol) >= 0)
+		return -EINVAL;
+	ret = register_kprobe(&probe);
+	if (ret)
+		return ret == -ENOMEM ? ret : -ENOENT;
+	*addr = (unsigned long)probe.addr;
+	unregister_kprobe(&probe);
+	return 0;
+}
+
+/**
+ * umbra_c_attach - put a slot's trampoline on a function
+ * @slot: a free slot
+ * @addr: from umbra_c_resolve()
+ *
+ * Return: 0; -ENOENT if ftrace has no call there; -EBUSY if another direct
+ * call is; -ENOMEM.
+ */
+int umbra_c_attach(u32 slot, unsigned long addr)
+{
+	struct ftrace_ops *ops = &umbra_ops[slot];
+	int ret;
+
+	/* ftrace leaves pointers of the last use behind. */
+	memset(ops, 0, sizeof(*ops));
+	ops->ops_func = umbra_ops_func;
+	ret = ftrace_set_filter_ip(ops, addr, 0, 0);
+	if (ret)
+		return ret == -ENOMEM ? ret : -ENOENT;
+
+	/* Read by replacements only, and none runs before the slot opens. */
+	umbra_slots[slot].original = umbra_behind_call(addr);
+	ret = umbra_register_direct(ops, umbra_trampolines[slot]);
+	if (ret)
+		ftrace_free_filter(ops);
+	return ret;
+}
+
+/**
+ * umbra_c_detach - take a slot's trampoline off its function
+ * @slot: an attached slot, closed
+ *
+ * Tasks may still be in the trampoline until umbra_c_synchronize_tasks().
+ */
+void umbra_c_detach(u32 slot)
+{
+	struct ftrace_ops *ops = &umbra_ops[slot];
+
+	/* It can only fail for ops that are not registered. */
+	WARN_ON_ONCE(umbra_unregister_direct(ops, umbra_trampolines[slot]));
+	ftrace_free_filter(ops);
+}
+
+/**
+ * umbra_c_synchronize_tasks - wait until no task is in code that was closed
+ *
+ * First for tasks on their way in: between the trampoline's load and a
+ * replacement's umbra_replacement_begin() nothing sleeps, so each task that
+ * sleeps or is in userspace once has passed. The rude kind adds the idle
+ * tasks. Then for those that sleep in a replacement, and then for those on
+ * their way out, between umbra_replacement_end() and the return.
+ */
+void umbra_c_synchronize_tasks(void)
+{
+	synchronize_rcu_tasks_rude();
+	synchronize_rcu_tasks();
+	synchronize_srcu(&umbra_replacements);
+	synchronize_rcu_tasks();
+}
+
+int umbra_replacement_begin(void)
+{
+	return srcu_read_lock(&umbra_replacements);
+}
+EXPORT_SYMBOL_GPL(umbra_replacement_begin);
+
+void umbra_replacement_end(int cookie)
+{
+	srcu_read_unlock(&umbra_replacements, cookie);
+}
+EXPORT_SYMBOL_GPL(umbra_replacement_end);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The seam between the C shims and the Rust object.
+ *
+ * umbra_rs_*: in Rust, called from C and from the trampoline.
+ * umbra_c_*:  in C, called from Rust, because the kernel's interface is an
+ *	       inline function, a macro or depends on the version.
+ */
+#ifndef _UMBRA_INTERNAL_H
+#define _UMBRA_INTERNAL_H
+
+#include <linux/types.h>
+#include <umbra.h>
+
+#include "trampoline.h"
+
+struct module;
+struct seq_file;
+struct umbra_target;
+
+/* One hook's place: what the trampoline of the same index reads. */
+struct umbra_slot {
+	/* NULL: closed, the call goes on to the original. */
+	const struct umbra_target *target;
+	/* Just behind the traced function's call to the trampoline. */
+	unsigned long original;
+};
+
+/* Per-CPU, written only while the parameter "counters" is set. */
+struct umbra_counters {
+	u64 hit;
+	u64 miss;
+	u64 diverted;
+};
+
+/* trampoline.S */
+extern struct umbra_slot umbra_slots[UMBRA_SLOTS];
+extern const unsigned long umbra_trampolines[UMBRA_SLOTS];
+extern const unsigned long umbra_originals[UMBRA_SLOTS];
+
+/* api.c, called by trampoline.S */
+const void *umbra_decide(const struct umbra_target *target, const void *obj);
+
+/* hook.c */
+int umbra_c_resolve(const char *symbol, unsigned long *addr);
+int umbra_c_attach(u32 slot, unsigned long addr);
+void umbra_c_detach(u32 slot);
+void umbra_c_synchronize_tasks(void);
+
+/* shim.c */
+int umbra_shim_init(void);
+void umbra_shim_exit(void);
+void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp);
+void umbra_c_free(void *ptr);
+void umbra_c_relax(gfp_t gfp);
+void umbra_c_resched(void);
+void umbra_c_guard(void);
+void umbra_c_unguard(void);
+void umbra_c_synchronize_rcu(void);
+void umbra_c_queue_reclaim(void);
+void umbra_c_flush_reclaim(void);
+u64 umbra_c_seed(void);
+int umbra_c_lock(void);
+void umbra_c_unlock(void);
+bool umbra_c_module_get(struct module *mod);
+void umbra_c_module_put(struct module *mod);
+const char *umbra_c_module_name(struct module *mod);
+void umbra_c_log(int level, const u8 *text, size_t len);
+void umbra_c_seq_write(struct seq_file *m, const u8 *text, size_t len);
+void umbra_c_count(bool hit, bool diverted);
+void umbra_c_counters(struct umbra_counters *sum);
+
+/* show.c */
+int umbra_show_init(void);
+void umbra_show_exit(void);
+
+/* The Rust object */
+int umbra_rs_init(bool counters);
+void umbra_rs_exit(void);
+void umbra_rs_reclaim(void);
+const void *umbra_rs_decide(const struct umbra_target *target, const void *obj);
+void *umbra_rs_shadow_get(const void *obj, unsigned long id);
+void *umbra_rs_get(const struct umbra_type *type, const void *obj);
+int umbra_rs_disable_name(const char *name, size_t len);
+void umbra_rs_show_patches(struct seq_file *m);
+void umbra_rs_show_states(struct seq_file *m);
+void umbra_rs_show_types(struct seq_file *m);
+void umbra_rs_show_hooks(struct seq_file *m);
+size_t umbra_rs_list_patches(char *buf, size_t size);
+
+#endif /* _UMBRA_INTERNAL_H */

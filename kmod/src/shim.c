@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What Rust cannot call by itself: inline functions, macros, per-CPU data.
+ */
+#include <linux/atomic.h>
+#include <linux/delay.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/printk.h>
+#include <linux/random.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "internal.h"
+
+/* The flags that Rust names. */
+const gfp_t umbra_c_gfp_kernel = GFP_KERNEL;
+
+/* ---- memory ---- */
+
+static atomic_t umbra_fail_nth = ATOMIC_INIT(0);
+
+static int umbra_fail_nth_set(const char *val, const struct kernel_param *kp)
+{
+	int n, ret = kstrtoint(val, 0, &n);
+
+	if (ret)
+		return ret;
+	if (n < 0)
+		return -EINVAL;
+	atomic_set(&umbra_fail_nth, n);
+	return 0;
+}
+
+static int umbra_fail_nth_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%d\n", atomic_read(&umbra_fail_nth));
+}
+
+static const struct kernel_param_ops umbra_fail_nth_ops = {
+	.set = umbra_fail_nth_set,
+	.get = umbra_fail_nth_get,
+};
+module_param_cb(fail_nth, &umbra_fail_nth_ops, NULL, 0600);
+MODULE_PARM_DESC(fail_nth, "debugging: fail the n-th allocation from now on, once; 0: none");
+
+static bool umbra_should_fail(void)
+{
+	/* One load as long as nobody debugs. */
+	return unlikely(atomic_read(&umbra_fail_nth)) &&
+	       atomic_dec_if_positive(&umbra_fail_nth) == 0;
+}
+
+/**
+ * umbra_c_zalloc - zeroed memory with an alignment
+ * @size: bytes
+ * @align: a power of two, at most a page
+ * @gfp: as kmalloc()
+ *
+ * kmalloc() promises alignment to the size for powers of two only. In practice
+ * the caches of 96 and 192 bytes are aligned to 32 and 64 unless slab
+ * debugging moves the objects, so take what fits and round up if it is not.
+ *
+ * Return: the memory or NULL.
+ */
+void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp)
+{
+	void *ptr;
+
+	if (umbra_should_fail())
+		return NULL;
+	ptr = kzalloc(size, gfp | __GFP_NOWARN);
+	if (likely(IS_ALIGNED((unsigned long)ptr, align)))
+		return ptr;
+	kfree(ptr);
+	return kzalloc(roundup_pow_of_two(max(size, align)), gfp | __GFP_NOWARN);
+}
+
+void umbra_c_free(void *ptr)
+{
+	kfree(ptr);
+}
+
+/* ---- waiting ---- */
+
+/* Another task runs a constructor that the caller waits for. */
+void umbra_c_relax(gfp_t gfp)
+{
+	/*
+	 * Sleep rather than yield: a real-time task that yields would keep the
+	 * one it waits for from running.
+	 */
+	if (gfpflags_allow_blocking(gfp))
+		usleep_range(20, 100);
+	else
+		cpu_relax();
+}
+
+void umbra_c_resched(void)
+{
+	cond_resched();
+}
+
+/*
+ * A section with preemption off is a read-side section for synchronize_rcu()
+ * and costs two instructions; the notrace kind is safe in a trampoline.
+ */
+void umbra_c_guard(void)
+{
+	rcu_read_lock_sched_notrace();
+}
+
+void umbra_c_unguard(void)
+{
+	rcu_read_unlock_sched_notrace();
+}
+
+void umbra_c_synchronize_rcu(void)
+{
+	synchronize_rcu();
+}
+
+static struct workqueue_struct *umbra_wq;
+
+static void umbra_reclaim_work(struct work_struct *work)
+{
+	umbra_rs_reclaim();
+}
+
+static DECLARE_WORK(umbra_reclaim, umbra_reclaim_work);
+
+void umbra_c_queue_reclaim(void)
+{
+	queue_work(umbra_wq, &umbra_reclaim);
+}
+
+/*
+ * A run that started before may have missed what was retired just now, so ask
+ * for another: flush_work() waits for the last one queued.
+ */
+void umbra_c_flush_reclaim(void)
+{
+	queue_work(umbra_wq, &umbra_reclaim);
+	flush_work(&umbra_reclaim);
+}
+
+u64 umbra_c_seed(void)
+{
+	return get_random_u64();
+}
+
+/* ---- the control lock ---- */
+
+static DEFINE_MUTEX(umbra_control);
+static struct task_struct *umbra_control_owner;
+
+/**
+ * umbra_c_lock - take the lock of the control path
+ *
+ * Return: 0, or -EDEADLK if the caller has it: a callback that enables or
+ * disables a patch.
+ */
+int umbra_c_lock(void)
+{
+	/* Only a task itself can have stored its own address here. */
+	if (READ_ONCE(umbra_control_owner) == current)
+		return -EDEADLK;
+	mutex_lock(&umbra_control);
+	WRITE_ONCE(umbra_control_owner, current);
+	return 0;
+}
+
+void umbra_c_unlock(void)
+{
+	WRITE_ONCE(umbra_control_owner, NULL);
+	mutex_unlock(&umbra_control);
+}
+
+bool umbra_c_module_get(struct module *mod)
+{
+	return try_module_get(mod);
+}
+
+void umbra_c_module_put(struct module *mod)
+{
+	module_put(mod);
+}
+
+const char *umbra_c_module_name(struct module *mod)
+{
+	return mod ? module_name(mod) : "kernel";
+}
+
+/* ---- words ---- */
+
+void umbra_c_log(int level, const u8 *text, size_t len)
+{
+	switch (level) {
+	case LOGLEVEL_ERR:
+		pr_err("umbra: %.*s\n", (int)len, text);
+		break;
+	case LOGLEVEL_WARNING:
+		pr_warn_ratelimited("umbra: %.*s\n", (int)len, text);
+		break;
+	case LOGLEVEL_EMERG:
+		pr_emerg("umbra: %.*s\n", (int)len, text);
+		break;
+	default:
+		pr_info("umbra: %.*s\n", (int)len, text);
+	}
+}
+
+void umbra_c_seq_write(struct seq_file *m, const u8 *text, size_t len)
+{
+	seq_write(m, text, len);
+}
+
+/* ---- counters ---- */
+
+static DEFINE_PER_CPU(struct umbra_counters, umbra_percpu);
+
+/* Called by a decision, with preemption off. */
+void umbra_c_count(bool hit, bool diverted)
+{
+	if (hit)
+		this_cpu_inc(umbra_percpu.hit);
+	else
+		this_cpu_inc(umbra_percpu.miss);
+	if (diverted)
+		this_cpu_inc(umbra_percpu.diverted);
+}
+
+void umbra_c_counters(struct umbra_counters *sum)
+{
+	int cpu;
+
+	memset(sum, 0, sizeof(*sum));
+	for_each_possible_cpu(cpu) {
+		const struct umbra_counters *c = per_cpu_ptr(&umbra_percpu, cpu);
+
+		sum->hit += READ_ONCE(c->hit);
+		sum->miss += READ_ONCE(c->miss);
+		sum->diverted += READ_ONCE(c->diverted);
+	}
+}
+
+int umbra_shim_init(void)
+{
+	/* Reclaiming frees memory, so it must get on when there is none. */
+	umbra_wq = alloc_workqueue("umbra", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
+	return umbra_wq ? 0 : -ENOMEM;
+}
+
+void umbra_shim_exit(void)
+{
+	destroy_workqueue(umbra_wq);
+}

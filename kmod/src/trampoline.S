@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The code that runs at the entry of a hooked function.
+ *
+ * ftrace has the function call its slot's trampoline first. On entry
+ *
+ *	 0(%rsp)  returns into the hooked function, behind that call
+ *	 8(%rsp)  returns to the hooked function's caller
+ *
+ * and the argument registers are the caller's. The trampoline returns to the
+ * original by a plain RET, and to a replacement by putting its address into
+ * 0(%rsp) first: the replacement then runs as if the caller had called it.
+ * Writing the return slot instead of jumping keeps the stack as objtool's
+ * unwind data says it is, and needs no indirect branch, so it is the same code
+ * with and without retpolines and IBT.
+ *
+ * A closed slot costs five instructions here and touches one line of memory
+ * that is written only when a hook opens or closes. An open one asks
+ * umbra_decide(), which may use everything that a C function may: the argument
+ * registers are saved around it and the stack is aligned to 16, which kernel C
+ * does not do but Rust code counts on.
+ *
+ * No code is made at run time: the trampolines are stamped out below.
+ */
+#include <linux/linkage.h>
+#include <asm/ibt.h>
+#include <asm/nospec-branch.h>
+
+#include "trampoline.h"
+
+	.section .text, "ax"
+
+/* The slow half. %r11: the slot's target, read once. */
+SYM_FUNC_START_LOCAL(umbra_ask)
+	pushq	%rbp
+	movq	%rsp, %rbp
+	pushq	%rdi
+	pushq	%rsi
+	pushq	%rdx
+	pushq	%rcx
+	pushq	%r8
+	pushq	%r9
+	andq	$-16, %rsp
+	movq	%rdi, %rsi
+	movq	%r11, %rdi
+	call	umbra_decide
+	testq	%rax, %rax
+	jz	.Lkeep
+	movq	%rax, 8(%rbp)
+.Lkeep:
+	movq	-8(%rbp), %rdi
+	movq	-16(%rbp), %rsi
+	movq	-24(%rbp), %rdx
+	movq	-32(%rbp), %rcx
+	movq	-40(%rbp), %r8
+	movq	-48(%rbp), %r9
+	leave
+	RET
+SYM_FUNC_END(umbra_ask)
+
+/*
+ * Goes to %r11 without an indirect branch: the return slot of this call is
+ * given up for it, so %r11 sees the stack of the caller's entry.
+ */
+SYM_FUNC_START_LOCAL(umbra_go)
+	movq	%r11, (%rsp)
+	RET
+SYM_FUNC_END(umbra_go)
+
+.macro UMBRA_SLOT n
+	.balign 32
+SYM_FUNC_START_LOCAL(umbra_trampoline_\n)
+	ENDBR
+	movq	umbra_slots + \n * UMBRA_SLOT_SIZE + UMBRA_SLOT_TARGET(%rip), %r11
+	testq	%r11, %r11
+	jnz	umbra_ask
+	RET
+SYM_FUNC_END(umbra_trampoline_\n)
+
+	/* Called by replacements: the function as it was. */
+	.balign 32
+SYM_FUNC_START_LOCAL(umbra_original_\n)
+	ENDBR
+	movq	umbra_slots + \n * UMBRA_SLOT_SIZE + UMBRA_SLOT_ORIGINAL(%rip), %r11
+	call	umbra_go
+	RET
+SYM_FUNC_END(umbra_original_\n)
+.endm
+
+.macro UMBRA_ADDRESSES prefix
+	.set	i, 0
+	.rept	UMBRA_SLOTS
+	UMBRA_ADDRESS \prefix, %i
+	.set	i, i + 1
+	.endr
+.endm
+
+.macro UMBRA_ADDRESS prefix, n
+	.quad	\prefix\()_\n
+.endm
+
+	.altmacro
+	.set	i, 0
+	.rept	UMBRA_SLOTS
+	UMBRA_SLOT %i
+	.set	i, i + 1
+	.endr
+
+	.section .rodata, "a"
+	.balign 8
+SYM_DATA_START(umbra_trampolines)
+	UMBRA_ADDRESSES umbra_trampoline
+SYM_DATA_END(umbra_trampolines)
+SYM_DATA_START(umbra_originals)
+	UMBRA_ADDRESSES umbra_original
+SYM_DATA_END(umbra_originals)
+	.noaltmacro
+
+	/* Written by hooking and unhooking only. */
+	.section .bss, "aw", @nobits
+	.balign 64
+SYM_DATA(umbra_slots, .skip UMBRA_SLOTS * UMBRA_SLOT_SIZE)
