@@ -63,6 +63,21 @@ impl Apt {
         proc::run(command, task, None)
     }
 
+    /// Installs packages into the system, without asking: the caller has.
+    ///
+    /// Another apt at work is waited for, not failed on.
+    pub(crate) fn install(&self, packages: &[&str], task: &Task) -> Result<()> {
+        let mut command = self.command("apt-get");
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-o", "DPkg::Lock::Timeout=900", "install", "--yes"])
+            .args(["--no-install-recommends", "--no-remove"])
+            .args(packages);
+        let help = "if a source did not answer, run `apt-get update` and look at its errors";
+        proc::run(command, task, None)?.ok_or_help(Some(help.into()))?;
+        Ok(())
+    }
+
     /// What the index knows about a package; empty if nothing.
     pub(crate) fn show(&self, name: &str) -> Result<Vec<Stanza>> {
         let mut command = self.command("apt-cache");

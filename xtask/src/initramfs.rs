@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::deps::{BUSYBOX, is_static};
 use crate::error::{Error, Result};
 use crate::modules::Modules;
 use crate::paths::Paths;
@@ -85,14 +86,13 @@ pub(crate) fn script_dir(paths: &Paths) -> PathBuf {
 }
 
 fn find_busybox() -> Result<PathBuf> {
-    // Debian's static build lives in one of these, merged /usr or not.
-    ["/bin/busybox", "/usr/bin/busybox"]
+    BUSYBOX
         .iter()
         .map(PathBuf::from)
-        .find(|p| p.exists())
-        .ok_or_else(|| Error::Missing {
-            packages: vec!["busybox-static".into()],
-            command: "apt-get install --no-install-recommends busybox-static".into(),
+        .find(|p| is_static(p))
+        .ok_or_else(|| Error::Refused {
+            what: "no static busybox here".into(),
+            help: "`cargo xtask setup` installs busybox-static".into(),
         })
 }
 

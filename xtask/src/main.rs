@@ -5,6 +5,8 @@
 
 mod apt;
 mod debian;
+mod demo;
+mod deps;
 mod error;
 mod initramfs;
 mod kernel;
@@ -15,6 +17,8 @@ mod proc;
 mod protocol;
 mod report;
 mod session;
+mod suite;
+mod timeline;
 mod ui;
 mod vm;
 
@@ -22,6 +26,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::deps::Consent;
 use crate::error::Result;
 use crate::paths::Paths;
 
@@ -35,12 +40,54 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Cmd {
+    /// Say what this machine lacks and, with a yes, install it
+    Setup(SetupArgs),
+    /// Set up, build, boot, and show a shadow variable at work in a kernel
+    Demo(DemoArgs),
+    /// Run everything that tests; a table and a count at the end
+    Test(TestArgs),
     /// Unpack the stock Debian kernel and its headers into target/umbra
     Kernel(KernelArgs),
     /// Build umbra.ko, the samples and the test modules; any warning fails
     Kmod(KernelArgs),
     /// Boot a guest script under QEMU and judge it
     Vm(VmArgs),
+}
+
+#[derive(Debug, Args)]
+struct SetupArgs {
+    /// Install without asking
+    #[arg(long)]
+    yes: bool,
+    /// Also what only the benchmarks need (valgrind, iai-callgrind-runner)
+    #[arg(long)]
+    bench: bool,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+    /// The kernel series
+    #[arg(long, default_value = "6.1")]
+    kernel: String,
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Leave out what builds or boots a kernel, and the model checker
+    #[arg(long)]
+    quick: bool,
+    /// Only this step (may be given more than once)
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+    /// The kernel series of the steps that boot one
+    #[arg(long, default_value = "6.1")]
+    kernel: String,
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +126,10 @@ struct VmArgs {
 
 fn main() -> miette::Result<()> {
     let cli = Cli::parse();
+    miette::set_hook(Box::new(|_| {
+        // Log excerpts keep their lines as they are.
+        Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
+    }))?;
     proc::guard_signals()?;
     run(cli.command)?;
     Ok(())
@@ -88,6 +139,38 @@ fn run(command: Cmd) -> Result<()> {
     let paths = Paths::new()?;
     let _lock = paths.lock()?;
     match command {
+        Cmd::Setup(args) => deps::ensure(
+            &paths,
+            Consent {
+                yes: args.yes,
+                bench: args.bench,
+            },
+        ),
+        Cmd::Demo(args) => {
+            deps::ensure(
+                &paths,
+                Consent {
+                    yes: args.yes,
+                    bench: false,
+                },
+            )?;
+            demo::run(&paths, &args.kernel)
+        }
+        Cmd::Test(args) => {
+            if !args.quick && args.only.is_empty() {
+                deps::ensure(
+                    &paths,
+                    Consent {
+                        yes: args.yes,
+                        bench: false,
+                    },
+                )?;
+            }
+            let options = suite::Options {
+                series: args.kernel,
+            };
+            suite::run(&paths, &args.only, args.quick, &options)
+        }
         Cmd::Kernel(args) => {
             let kernel = kernel::get(&paths, &args.kernel, args.refresh)?;
             println!("{}", kernel.headers().display());

@@ -77,6 +77,14 @@ pub(crate) fn guard_signals() -> Result<()> {
     })
 }
 
+/// Stops this thread: the signal handler is about to end the process, and
+/// nothing new may start nor be reported.
+fn leave_to_handler() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 /// What a running program said next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -128,11 +136,8 @@ impl Job {
         }
         let mut groups = groups();
         if groups.ending {
-            // The handler is about to end the process; nothing new may start.
             drop(groups);
-            loop {
-                thread::park();
-            }
+            leave_to_handler();
         }
         let child = command.spawn().map_err(spawn)?;
         groups.alive.insert(child.id().cast_signed());
@@ -167,6 +172,10 @@ impl Job {
             source,
         })?;
         self.forget();
+        // A child that the handler has just ended is no failure to report.
+        if groups().ending {
+            leave_to_handler();
+        }
         Ok(status)
     }
 
