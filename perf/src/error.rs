@@ -47,7 +47,7 @@ pub enum Error {
         problem: String,
         /// The file's text, for the excerpt.
         #[source_code]
-        text: Arc<NamedSource<String>>,
+        text: Source,
         /// Where in it.
         #[label("here")]
         at: SourceSpan,
@@ -105,6 +105,9 @@ pub enum Error {
     },
 }
 
+/// The text of a file, shared so that an error stays small.
+type Source = Arc<NamedSource<String>>;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -122,7 +125,7 @@ impl Error {
                 "the file ends in the middle".to_owned(),
                 format!("it was cut off while it was written: make {what} again"),
             ),
-            serde_json::error::Category::Data if reason.contains("invalid type: null") => (
+            serde_json::error::Category::Data if no_number(reason) => (
                 format!("a number is missing where {what} has one"),
                 "`null` is what JSON makes of NaN or an infinity: the benchmark measured nothing; \
                  run it again"
@@ -138,13 +141,15 @@ impl Error {
             ),
         };
         let (line, column) = (error.line().max(1), error.column().max(1));
+        let (offset, len) = locate(text, line, column);
+        let (text, at) = excerpt(path, text, offset, len);
         Self::Parse {
             path: path.to_owned(),
             line,
             column,
             problem,
-            at: span(text, line, column),
-            text: source(path, text),
+            text,
+            at,
             help,
         }
     }
@@ -156,34 +161,64 @@ impl Error {
         let before = text.get(..range.start).unwrap_or("");
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        let (text, at) = excerpt(path, text, before.len(), range.len());
         Self::Parse {
             path: path.to_owned(),
             line,
             column,
             problem: error.message().to_owned(),
-            text: source(path, text),
-            at: (range.start, range.len()).into(),
+            text,
+            at,
             help: "the documentation of `umbra-perf gate` lists what a file of limits may hold"
                 .to_owned(),
         }
     }
 }
 
-fn source(path: &Path, text: &str) -> Arc<NamedSource<String>> {
-    Arc::new(NamedSource::new(
-        path.display().to_string(),
-        text.to_owned(),
-    ))
+/// Whether serde missed a number where it found something else. An untagged
+/// enum ([`crate::record::Value`]) has only its own name to say so.
+fn no_number(reason: &str) -> bool {
+    reason.contains("invalid type: null") || reason.contains("any variant of untagged enum Value")
 }
 
-/// The byte at a line and column (both from 1); the end of the text if they lie
-/// beyond it.
-fn span(text: &str, line: usize, column: usize) -> SourceSpan {
+/// The text with the byte at `offset`, for an excerpt.
+///
+/// Machines write their JSON in one line of any length, and nobody wants to see
+/// all of it: of a long line the surroundings of the place are kept.
+fn excerpt(path: &Path, text: &str, offset: usize, len: usize) -> (Source, SourceSpan) {
+    /// What fits a terminal beside the line number.
+    const AROUND: usize = 40;
+    let path = path.display();
+    let line = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[offset..]
+        .find('\n')
+        .map_or(text.len(), |newline| offset + newline);
+    if end - line <= 3 * AROUND {
+        let whole = NamedSource::new(path.to_string(), text.to_owned());
+        return (Arc::new(whole), (offset, len).into());
+    }
+    let from = text.floor_char_boundary(offset.saturating_sub(AROUND).max(line));
+    let to = text.ceil_char_boundary((offset + AROUND).min(end));
+    let part = text[from..to].to_owned();
+    let at = (offset - from, len.min(to - offset));
+    (
+        Arc::new(NamedSource::new(format!("excerpt of {path}"), part)),
+        at.into(),
+    )
+}
+
+/// The byte at a line and column (both from 1), and its length; the text's last
+/// one if they lie beyond it.
+fn locate(text: &str, line: usize, column: usize) -> (usize, usize) {
     let start: usize = text
         .split_inclusive('\n')
         .take(line - 1)
         .map(str::len)
         .sum();
-    let at = (start + column - 1).min(text.len().saturating_sub(1));
-    (at, usize::from(!text.is_empty())).into()
+    let last = text.len().saturating_sub(1);
+    let offset = text.floor_char_boundary((start + column - 1).min(last));
+    (
+        offset,
+        text[offset..].chars().next().map_or(0, char::len_utf8),
+    )
 }

@@ -1,0 +1,265 @@
+//! Recording and comparing from end to end, on real output and on damaged ones.
+
+mod common;
+
+use common::{Scratch, fixtures};
+use serde_json::Value;
+
+const SUMMARY: &str = "target/iai/umbra-benches/insn_get/get/klp_hit.n1k/summary.json";
+const ESTIMATES: &str = "target/criterion/get_miss_independent/klp/1000/new/estimates.json";
+
+fn recorded(scratch: &Scratch) -> Value {
+    scratch.copy_fixtures();
+    scratch
+        .run(&["record", "--out", "record.json"])
+        .says(0, &["5 benchmarks recorded"]);
+    serde_json::from_str(&scratch.read("record.json")).expect("JSON")
+}
+
+#[test]
+fn callgrind_counts_are_read_from_first_and_repeated_runs() {
+    let record = recorded(&Scratch::new());
+    let ir = |id: &str| record["benchmarks"][id]["metrics"]["Ir"].clone();
+    // The second is from a run without an older one beside it.
+    for (id, n) in [
+        ("insn_get::get::klp_hit::n1k", 24_504),
+        ("insn_get::get::papaya_miss::n1k", 50_223),
+        ("insn_write::write::klp_free::n100k", 174_456),
+    ] {
+        assert_eq!(
+            ir(id),
+            serde_json::json!({ "value": n, "unit": "instructions" }),
+            "{id}"
+        );
+    }
+    let hit = &record["benchmarks"]["insn_get::get::klp_hit::n1k"];
+    assert_eq!(hit["source"], "iai-callgrind");
+    assert_eq!(hit["metrics"]["EstimatedCycles"]["unit"], "cycles");
+    assert_eq!(hit["metrics"]["D1MissRate"]["unit"], "percent");
+}
+
+#[test]
+fn criterions_new_estimates_are_read_and_nothing_else_of_it() {
+    let record = recorded(&Scratch::new());
+    let benchmarks = record["benchmarks"].as_object().expect("an object");
+    let criterion: Vec<_> = benchmarks.keys().filter(|id| id.contains('/')).collect();
+    assert_eq!(
+        criterion,
+        [
+            "get/miss/independent/klp/1000",
+            "get/miss/independent/papaya/1000"
+        ]
+    );
+    let metrics = &benchmarks["get/miss/independent/papaya/1000"]["metrics"];
+    assert_eq!(metrics["median"]["value"], 184_339.384_722_222_22);
+    assert_eq!(
+        metrics["median_per_element"]["value"],
+        184_339.384_722_222_22 / 1000.0
+    );
+    assert_eq!(metrics["median"]["interval"][0], 182_387.883_333_333_33);
+}
+
+#[test]
+fn provenance_says_by_what_and_never_where() {
+    let scratch = Scratch::new();
+    let record = recorded(&scratch);
+    let provenance = &record["provenance"];
+    assert!(
+        provenance["rustc"]
+            .as_str()
+            .is_some_and(|v| v.starts_with("rustc "))
+    );
+    assert_eq!(provenance["iai_callgrind_summary"], "6");
+    assert!(
+        provenance["recorded_at"]
+            .as_u64()
+            .is_some_and(|t| t > 1_700_000_000)
+    );
+    assert!(
+        !scratch.read("record.json").contains("/project"),
+        "no path of the machine"
+    );
+}
+
+#[test]
+fn a_cut_off_summary_is_named_with_its_place_and_nothing_is_written() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    scratch.write("record.json", "precious");
+    let text = scratch.read(SUMMARY);
+    scratch.write(SUMMARY, &text[..text.len() / 2]);
+    scratch.run(&["record", "--out", "record.json"]).says(
+        2,
+        &[
+            "klp_hit.n1k/summary.json:1:",
+            "the file ends in the middle",
+            "make iai-callgrind's summary of a benchmark again",
+        ],
+    );
+    assert_eq!(scratch.read("record.json"), "precious");
+}
+
+#[test]
+fn foreign_and_corrupt_summaries_are_told_apart() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    let record = ["record", "--out", "record.json"];
+    scratch.write(SUMMARY, "{\"name\": \"left-pad\", \"version\": 3}");
+    scratch
+        .run(&record)
+        .says(2, &["not iai-callgrind's summary", "summary.json:1:"]);
+    scratch.write(SUMMARY, "\u{0}\u{1}PNG");
+    scratch
+        .run(&record)
+        .says(2, &["not JSON", "corrupt or of another kind"]);
+    scratch.write(SUMMARY, "{\"version\": \"5\"}");
+    scratch
+        .run(&record)
+        .says(2, &["a summary of version 5; this build reads 6", "0.16.1"]);
+    scratch.write(SUMMARY, "");
+    scratch
+        .run(&record)
+        .says(2, &["the file ends in the middle"]);
+    assert!(!scratch.path("record.json").exists());
+}
+
+#[test]
+fn not_a_number_is_named_for_what_it_is() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    let whole = scratch.read(ESTIMATES);
+    // JSON has no NaN: serde writes null, other writers the word.
+    let at = whole.find("\"point_estimate\":").expect("an estimate") + "\"point_estimate\":".len();
+    let end = at + whole[at..].find(',').expect("a next field");
+    let with = |number: &str| format!("{}{number}{}", &whole[..at], &whole[end..]);
+    scratch.write(ESTIMATES, &with("null"));
+    scratch
+        .run(&["record"])
+        .says(2, &["estimates.json:1:", "a number is missing", "NaN"]);
+    scratch.write(ESTIMATES, &with("NaN"));
+    scratch
+        .run(&["record"])
+        .says(2, &["estimates.json:1:", "not JSON"]);
+    scratch.write(ESTIMATES, &with("1e999"));
+    scratch
+        .run(&["record"])
+        .says(2, &["estimates.json:1:", "number out of range"]);
+}
+
+#[test]
+fn a_benchmark_found_twice_is_an_error() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    let text = scratch.read(SUMMARY);
+    scratch.write("target/iai/umbra-benches/old/summary.json", &text);
+    scratch.run(&["record"]).says(
+        2,
+        &[
+            "`insn_get::get::klp_hit::n1k` occurs twice",
+            "old/summary.json",
+            "delete",
+        ],
+    );
+}
+
+#[test]
+fn nothing_to_record_says_how_to_get_something() {
+    let scratch = Scratch::new();
+    scratch.run(&["record"]).says(
+        2,
+        &["no benchmark output found in ./target/iai", "cargo bench"],
+    );
+    scratch
+        .run(&["record", "--iai", "nowhere"])
+        .says(2, &["cannot read nowhere"]);
+    scratch
+        .run(&["record", "--vm", "nowhere.log"])
+        .says(2, &["cannot read nowhere.log"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_leaves_nothing() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    let run = scratch.run(&["record", "--out", "no/such/folder/record.json"]);
+    run.says(
+        2,
+        &["cannot write no/such/folder/record.json; nothing was changed"],
+    );
+}
+
+#[test]
+fn records_that_are_none_are_refused() {
+    let scratch = Scratch::new();
+    let good = recorded(&scratch).to_string();
+    let compare = |text: &str| {
+        scratch.write("bad.json", text);
+        scratch.run(&["compare", "bad.json", "record.json"])
+    };
+    compare(&good[..good.len() - 9]).says(2, &["bad.json:1:", "ends in the middle"]);
+    compare("[1, 2").says(2, &["bad.json:1:"]);
+    compare("{\"format\": \"other\", \"version\": 1}").says(2, &["its format is `other`"]);
+    compare("{\"format\": \"umbra-perf\", \"version\": 9}")
+        .says(2, &["version 9; this build reads 1"]);
+    let mut empty: Value = serde_json::from_str(&good).expect("JSON");
+    empty["benchmarks"] = serde_json::json!({});
+    compare(&empty.to_string()).says(2, &["holds no benchmark"]);
+    let mut nan: Value = serde_json::from_str(&good).expect("JSON");
+    nan["benchmarks"]["insn_get::get::klp_hit::n1k"]["metrics"]["Ir"]["value"] = Value::Null;
+    compare(&nan.to_string()).says(2, &["bad.json:1:", "a number is missing", "NaN"]);
+    scratch
+        .run(&["compare", "absent.json", "record.json"])
+        .says(2, &["cannot read absent.json"]);
+}
+
+#[test]
+fn comparing_and_reporting_show_what_moved_and_decide_nothing() {
+    let scratch = Scratch::new();
+    recorded(&scratch);
+    let same = ["compare", "record.json", "record.json"];
+    scratch
+        .run(&same)
+        .says(0, &["All 6 values are the same.", "Wall time (criterion)"]);
+    let worse = scratch
+        .read("record.json")
+        .replace("\"value\": 24504,", "\"value\": 49008,");
+    scratch.write("worse.json", &worse);
+    let words = [
+        "1 of 6 values moved",
+        "| `insn_get::get::klp_hit::n1k` | Ir | 24,504 | 49,008",
+    ];
+    scratch
+        .run(&["compare", "record.json", "worse.json"])
+        .says(0, &words);
+    scratch
+        .run(&["report", "worse.json", "--since", "record.json"])
+        .says(0, &words);
+    let report = scratch.run(&["report", "worse.json", "--out", "report.md"]);
+    report.says(0, &[]);
+    assert!(
+        scratch
+            .read("report.md")
+            .contains("| `insn_get::get::klp_hit::n1k` | Ir | 49,008")
+    );
+    let json = scratch.run(&["report", "record.json", "--format", "json"]);
+    let again: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(again["version"], 1);
+}
+
+#[test]
+fn two_records_of_one_run_differ_in_their_time_alone() {
+    let scratch = Scratch::new();
+    let strip = |mut record: Value| {
+        record["provenance"]["recorded_at"] = Value::Null;
+        record
+    };
+    let first = strip(recorded(&scratch));
+    assert_eq!(first, strip(recorded(&scratch)));
+    let target = fixtures();
+    let target = target.to_str().expect("a path in UTF-8");
+    let printed = scratch.run(&["record", "--target-dir", target]);
+    assert_eq!(
+        first,
+        strip(serde_json::from_str(&printed.stdout).expect("JSON"))
+    );
+}
