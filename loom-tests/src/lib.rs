@@ -1,0 +1,20 @@
+//! Model checking of the lock-free code: every interleaving, every value that
+//! the orderings allow, for small cases.
+//!
+//! [`Tracked`] is the table's platform under loom. Its grace periods are as
+//! short as the contract permits (a link is reclaimed as soon as no older guard
+//! is left), so that a node freed too early is touched by somebody; its memory
+//! is tracked by loom, so that a leak and a double free are reports; and the
+//! data that models attach is an `UnsafeCell`, so that an unordered access is
+//! one too.
+//!
+//! Run with `cargo test` in this folder (its `.cargo/config.toml` brings
+//! `--cfg loom`). A model that fails prints the iteration; `LOOM_LOG=trace
+//! LOOM_LOCATION=1` shows the steps.
+
+#[cfg(not(loom))]
+compile_error!("run cargo inside loom-tests/: its configuration brings --cfg loom");
+
+mod platform;
+
+pub use platform::{FLAGS, Payload, Tracked, explore};

@@ -1,0 +1,343 @@
+//! The table's models. Two threads are explored exhaustively, three with a
+//! preemption bound; the bound stands with each model.
+
+use loom::thread;
+use umbra_loom::{FLAGS, Payload, Tracked, explore};
+use umbra_shadow::{AllocError, Smr, Table};
+
+/// Objects that a model uses; distinct, otherwise arbitrary.
+const A: usize = 0x1000;
+const B: usize = 0x2000;
+const C: usize = 0x3000;
+
+/// Ends an iteration: nothing may be left of a table.
+fn finish(platform: Tracked, table: Table<Tracked>) {
+    table.free_all(Some(Payload::destroy));
+    drop(table);
+    platform.barrier();
+}
+
+fn with_table(f: impl Fn(&Table<Tracked>)) {
+    let platform = Tracked::new();
+    let table = platform.table();
+    f(&table);
+    finish(platform, table);
+}
+
+fn spawn(
+    table: &Table<Tracked>,
+    f: impl FnOnce(&Table<Tracked>) + 'static,
+) -> thread::JoinHandle<()> {
+    let table = table.clone();
+    thread::spawn(move || f(&table))
+}
+
+/// G1, G8: a lookup sees the variable whole, or not at all; never its ruins.
+#[test]
+fn g1_get_against_free() {
+    explore("get | free", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 7));
+            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
+            assert!(matches!(Payload::look(table, A), None | Some(7)));
+            free.join().unwrap();
+            assert_eq!(Payload::look(table, A), None);
+        });
+    });
+}
+
+/// R34: what the constructor stored is visible to whoever finds the variable.
+#[test]
+fn r34_get_against_alloc() {
+    explore("get | alloc", None, || {
+        with_table(|table| {
+            let put = spawn(table, |t| assert!(Payload::put(t, A, 7)));
+            assert!(matches!(Payload::look(table, A), None | Some(7)));
+            put.join().unwrap();
+            assert_eq!(Payload::look(table, A), Some(7));
+        });
+    });
+}
+
+/// R44, G5: one of two racing callers constructs, the other gets its data.
+#[test]
+fn r44_two_inserts_of_one_object() {
+    explore("get_or_alloc | get_or_alloc, one object", Some(3), || {
+        with_table(|table| {
+            let insert = |t: &Table<Tracked>, value| {
+                let mut ran = false;
+                let data = t.get_or_alloc(A, size_of::<Payload>(), FLAGS, |data| {
+                    ran = true;
+                    // SAFETY: fresh data of this size.
+                    unsafe { Payload::construct(data, value) };
+                    Ok::<(), ()>(())
+                });
+                // SAFETY: nobody frees it in this model.
+                let seen = unsafe { Payload::read(data.unwrap()) };
+                assert!(!ran || seen == value, "whoever constructs gets its own");
+                seen
+            };
+            let other = {
+                let table = table.clone();
+                thread::spawn(move || insert(&table, 1))
+            };
+            let mine = insert(table, 2);
+            assert_eq!(other.join().unwrap(), mine, "one variable");
+            assert_eq!(table.stats().live, 1);
+        });
+    });
+}
+
+/// The same key's slot again: a second life is a new variable.
+#[test]
+fn g3_insert_against_free_of_one_object() {
+    explore("alloc | free, one object", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
+            let again = Payload::put(table, A, 2);
+            free.join().unwrap();
+            assert_eq!(Payload::look(table, A), again.then_some(2));
+        });
+    });
+}
+
+/// G8: of two callers that free one variable, one does.
+#[test]
+fn g8_two_frees_of_one_variable() {
+    explore("free | free", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let other = {
+                let table = table.clone();
+                thread::spawn(move || table.free(A, Some(Payload::destroy)))
+            };
+            let mine = table.free(A, Some(Payload::destroy));
+            assert!(mine != other.join().unwrap(), "exactly one");
+        });
+    });
+}
+
+/// Neighbours in the list come and go at the same time.
+#[test]
+fn g3_frees_of_neighbours() {
+    explore("free | free, neighbours", Some(3), || {
+        with_table(|table| {
+            for (obj, value) in [(A, 1), (B, 2), (C, 3)] {
+                assert!(Payload::put(table, obj, value));
+            }
+            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
+            assert!(table.free(B, Some(Payload::destroy)));
+            free.join().unwrap();
+            assert_eq!(Payload::look(table, A), None);
+            assert_eq!(Payload::look(table, B), None);
+            assert_eq!(Payload::look(table, C), Some(3));
+        });
+    });
+}
+
+/// G6: an insertion that doubles the buckets and one that uses them.
+#[test]
+fn g6_insert_against_growth() {
+    explore("alloc | alloc with growth", Some(3), || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let put = spawn(table, |t| assert!(Payload::put(t, B, 2)));
+            assert!(Payload::put(table, C, 3));
+            put.join().unwrap();
+            for (obj, value) in [(A, 1), (B, 2), (C, 3)] {
+                assert_eq!(Payload::look(table, obj), Some(value), "nothing is lost");
+            }
+        });
+    });
+}
+
+/// G6: lookups through buckets that are being linked.
+#[test]
+fn g6_get_against_growth() {
+    explore("get | alloc with growth", Some(3), || {
+        with_table(|table| {
+            for obj in 1..4 {
+                assert!(Payload::put(table, obj * 0x40, obj as u64));
+            }
+            let put = spawn(table, |t| {
+                for obj in 4..6 {
+                    assert!(Payload::put(t, obj * 0x40, obj as u64));
+                }
+            });
+            for obj in 1..4 {
+                assert_eq!(
+                    Payload::look(table, obj * 0x40),
+                    Some(obj as u64),
+                    "always there"
+                );
+            }
+            put.join().unwrap();
+            for obj in 1..6 {
+                assert_eq!(Payload::look(table, obj * 0x40), Some(obj as u64));
+            }
+        });
+    });
+}
+
+/// G7: nothing that was there before a free_all is seen after it.
+#[test]
+fn g7_free_all_against_get() {
+    explore("free_all | get", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            assert!(matches!(Payload::look(table, A), None | Some(1)));
+            all.join().unwrap();
+            assert_eq!(Payload::look(table, A), None);
+        });
+    });
+}
+
+/// G7: an insertion that a free_all overtakes is before it or after it, whole.
+#[test]
+fn g7_free_all_against_insert() {
+    explore("free_all | alloc", None, || {
+        with_table(|table| {
+            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            assert!(Payload::put(table, A, 1));
+            all.join().unwrap();
+            assert!(matches!(Payload::look(table, A), None | Some(1)));
+        });
+    });
+}
+
+/// G7, G8: the variable goes by one of the two, once.
+#[test]
+fn g7_free_all_against_free() {
+    explore("free_all | free", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            table.free(A, Some(Payload::destroy));
+            all.join().unwrap();
+            assert_eq!(table.stats().live, 0);
+        });
+    });
+}
+
+/// G5: the waiter of a constructor that fails tries for itself.
+#[test]
+fn g5_failing_ctor_with_a_waiter() {
+    explore("failing ctor | alloc", Some(3), || {
+        with_table(|table| {
+            let fail = spawn(table, |t| {
+                match t.alloc(A, size_of::<Payload>(), FLAGS, |_| Err(12)) {
+                    Err(AllocError::Ctor(12) | AllocError::Exists(_)) => {}
+                    other => panic!("{other:?}"),
+                }
+            });
+            assert!(Payload::put(table, A, 5), "the failing one is no obstacle");
+            fail.join().unwrap();
+            assert_eq!(Payload::look(table, A), Some(5));
+        });
+    });
+}
+
+/// G5, G7: a constructor that fails in a body that is already detached.
+#[test]
+fn g7_failing_ctor_against_free_all() {
+    explore("failing ctor | free_all", Some(3), || {
+        with_table(|table| {
+            let fail = spawn(table, |t| {
+                let failed = t.alloc(A, size_of::<Payload>(), FLAGS, |_| Err(()));
+                assert_eq!(failed, Err(AllocError::Ctor(())));
+            });
+            table.free_all(Some(Payload::destroy));
+            fail.join().unwrap();
+            assert_eq!(Payload::look(table, A), None);
+        });
+    });
+}
+
+/// The last handle goes while another thread still looks.
+#[test]
+fn handles_dropped_from_two_threads() {
+    explore("drop | get, drop", None, || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        assert!(Payload::put(&table, A, 1));
+        table.free_all(Some(Payload::destroy));
+        let other = table.clone();
+        let drops = thread::spawn(move || drop(other));
+        assert_eq!(Payload::look(&table, A), None);
+        drop(table);
+        drops.join().unwrap();
+        platform.barrier();
+    });
+}
+
+/// G1, G8 with three threads: a reader between two writers of one object.
+#[test]
+fn g3_get_insert_free() {
+    explore("get | alloc | free", Some(2), || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let free = spawn(table, |t| {
+                t.free(A, Some(Payload::destroy));
+            });
+            let put = spawn(table, |t| {
+                Payload::put(t, A, 2);
+            });
+            assert!(matches!(Payload::look(table, A), None | Some(1 | 2)));
+            free.join().unwrap();
+            put.join().unwrap();
+        });
+    });
+}
+
+/// The registry: two first uses of one id agree on its table.
+#[test]
+fn two_first_uses_of_an_id() {
+    explore("table(id) | table(id)", Some(2), || {
+        let platform = Tracked::new();
+        let table = std::sync::Arc::new(umbra_shadow::ShadowTable::new(platform.clone()));
+        let other = {
+            let table = std::sync::Arc::clone(&table);
+            thread::spawn(move || assert!(Payload::put(&table.table(1, FLAGS).unwrap(), A, 1)))
+        };
+        assert!(Payload::put(&table.table(1, FLAGS).unwrap(), B, 2));
+        other.join().unwrap();
+        let of_id = table.table(1, FLAGS).unwrap();
+        assert_eq!(Payload::look(&of_id, A), Some(1));
+        assert_eq!(Payload::look(&of_id, B), Some(2));
+        table.free_all(1, Some(Payload::destroy));
+        drop((of_id, table));
+        platform.barrier();
+    });
+}
+
+/// The registry: an id dropped under a lookup.
+#[test]
+fn drop_type_against_get() {
+    explore("drop_type | get", Some(3), || {
+        let platform = Tracked::new();
+        let table = std::sync::Arc::new(umbra_shadow::ShadowTable::new(platform.clone()));
+        let of_id = table.table(1, FLAGS).unwrap();
+        assert!(Payload::put(&of_id, A, 1));
+        let drops = {
+            let table = std::sync::Arc::clone(&table);
+            thread::spawn(move || {
+                table.free_all(1, Some(Payload::destroy));
+                assert_eq!(table.drop_type(1, FLAGS), Ok(true));
+            })
+        };
+        drop(of_id);
+        {
+            let guard = table.pin();
+            // SAFETY: under the guard.
+            let seen = table
+                .get(A, 1, &guard)
+                .map(|data| unsafe { Payload::read(data) });
+            assert!(matches!(seen, None | Some(1)));
+        }
+        drops.join().unwrap();
+        drop(table);
+        platform.barrier();
+    });
+}
