@@ -1,0 +1,370 @@
+//! A host that runs transitions on real shadow tables and writes down what it
+//! is asked to do, checking at each call what must hold at that moment.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::c_void;
+use umbra_shadow::{AllocFlags, Epoch, ShadowTable, Smr};
+use umbra_state::{
+    Callback, Direction, Engine, Errno, Event, Gate, Hook, Host, Name, Patch, Progress, Reason,
+    Refusal, Replace, Rules, Shadows, State, Status, Switch,
+};
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A state with shadows that is called after its id.
+pub fn state(id: u64) -> State {
+    let mut state = State::new(id, name(&format!("s{id}")));
+    state.is_shadow = true;
+    state
+}
+
+pub fn patch(called: &str, states: impl IntoIterator<Item = State>) -> Patch {
+    let mut patch = Patch::new(name(called));
+    for state in states {
+        patch.push_state(state).unwrap();
+    }
+    patch
+}
+
+/// A patch with plain states of these ids, beside others.
+pub fn beside(called: &str, ids: &[u64]) -> Patch {
+    patch(called, ids.iter().copied().map(state))
+}
+
+/// A patch with plain states of these ids, in place of others.
+pub fn instead(called: &str, ids: &[u64]) -> Patch {
+    let mut patch = beside(called, ids);
+    patch.replace = Replace::All;
+    patch
+}
+
+/// The tokens of one state: what ran and waits for its counterpart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    pub pre: bool,
+    pub post: bool,
+}
+
+/// How many objects a `pre_patch` attaches a shadow to.
+pub const SHADOWS: usize = 3;
+
+pub struct Lab {
+    pub shadows: ShadowTable<Epoch>,
+    pub trace: Vec<String>,
+    pub reasons: Vec<Reason>,
+    pub refused: Vec<Refusal>,
+    pub ledger: BTreeMap<u64, Ledger>,
+    /// `(patch, state)` whose `pre_patch` fails, with what.
+    pub failing: BTreeMap<(String, u64), Errno>,
+    /// How often the switch stalls before it is done, each way.
+    pub stalls: usize,
+    /// What the switch fails with.
+    pub switch_fails: Option<Errno>,
+    /// Which `(function, patch)` is hooked.
+    pub hooked: BTreeMap<usize, String>,
+    pub gates: BTreeMap<u64, *const Gate>,
+    pub barriers: usize,
+    freed: BTreeSet<u64>,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        Self {
+            shadows: ShadowTable::new(Epoch),
+            trace: Vec::new(),
+            reasons: Vec::new(),
+            refused: Vec::new(),
+            ledger: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            stalls: 0,
+            switch_fails: None,
+            hooked: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            barriers: 0,
+            freed: BTreeSet::new(),
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trace)
+    }
+
+    pub fn live(&self, id: u64) -> usize {
+        self.shadows.live(id)
+    }
+
+    pub fn fail(&mut self, patch: &str, state: u64, errno: i32) {
+        self.failing.insert((patch.into(), state), Errno(errno));
+    }
+
+    fn open(&self, id: u64) -> bool {
+        // SAFETY: the engine outlives the lab's calls, and a gate does not move
+        // or go while its engine lives.
+        self.gates
+            .get(&id)
+            .is_some_and(|&gate| unsafe { (*gate).is_open() })
+    }
+}
+
+unsafe extern "C" fn dtor(_: *mut c_void, data: *mut c_void) {
+    // SAFETY: the lab's variables are one u64, constructed by `call`.
+    let token = unsafe { *data.cast::<u64>() };
+    assert_eq!(
+        token >> 32,
+        0x5ade,
+        "the destructor sees what the constructor wrote"
+    );
+    DTORS.with(|dtors| dtors.borrow_mut().push(token & 0xffff_ffff));
+}
+
+thread_local! {
+    static DTORS: std::cell::RefCell<Vec<u64>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+impl Host for Lab {
+    fn call(
+        &mut self,
+        patch: &Patch,
+        state: &State,
+        callback: Callback,
+        reason: Reason,
+    ) -> Result<(), Errno> {
+        let id = state.id;
+        let failing = self.failing.get(&(patch.name.to_string(), id)).copied();
+        let fails = if callback == Callback::PrePatch {
+            failing
+        } else {
+            None
+        };
+        let mark = if fails.is_some() { "!ERR" } else { "" };
+        self.trace
+            .push(format!("{}.{id}.{callback}{mark}", patch.name));
+        self.reasons.push(reason);
+        assert!(state.callbacks.contains(callback));
+
+        // R23, R24: each callback takes its counterpart's token. A hand-over
+        // keeps the token and changes only who will take it back.
+        let open = self.open(id);
+        let ledger = self.ledger.entry(id).or_default();
+        assert!(
+            !open,
+            "S4: no callback of a state runs while its gate is open: {:?}",
+            self.trace
+        );
+        // One that the patch leaves out counts as having run (R15, R18).
+        let has = |callback| state.callbacks.contains(callback);
+        let had_pre = ledger.pre || !has(Callback::PrePatch);
+        let had_post = ledger.post || !has(Callback::PostPatch);
+        let right = match callback {
+            Callback::PrePatch => !ledger.pre,
+            Callback::PostPatch => had_pre && !ledger.post,
+            Callback::PreUnpatch => had_post,
+            Callback::PostUnpatch => had_pre && (!ledger.post || !has(Callback::PreUnpatch)),
+        };
+        assert!(right, "{ledger:?} {:?}", self.trace);
+        match callback {
+            Callback::PrePatch => ledger.pre = fails.is_none(),
+            Callback::PostPatch => ledger.post = true,
+            Callback::PreUnpatch => ledger.post = false,
+            Callback::PostUnpatch => ledger.pre = false,
+        }
+        // Also one that fails: what it attached must not stay (D4).
+        if callback == Callback::PrePatch && state.is_shadow {
+            for obj in 1..=SHADOWS {
+                let ctor = |data: std::ptr::NonNull<u8>| {
+                    // SAFETY: eight fresh bytes, aligned for anything.
+                    let data = unsafe { data.cast::<u64>().as_mut() };
+                    assert_eq!(*data, 0, "a new variable is zeroed");
+                    *data = 0x5ade << 32 | id;
+                    Ok::<(), ()>(())
+                };
+                self.shadows
+                    .alloc(obj << 8, id, 8, AllocFlags::default(), ctor)
+                    .unwrap();
+            }
+        }
+        fails.map_or(Ok(()), Err)
+    }
+
+    fn switch(&mut self, switch: &Switch<'_>) -> Result<Progress, Errno> {
+        if let (Direction::Forward, Some(errno)) = (switch.direction(), self.switch_fails) {
+            return Err(errno);
+        }
+        if self.stalls > 0 {
+            self.stalls -= 1;
+            return Ok(Progress::Pending);
+        }
+        // A switch that stalled has changed nothing here, so on its way back it
+        // may find the hooks as they should be.
+        let forward = switch.direction() == Direction::Forward;
+        for change in switch.changes() {
+            if let Some(from) = change.from {
+                let was = self.hooked.remove(&from.hook.function);
+                assert!(!forward || was.as_deref() == Some(from.patch.name.as_str()));
+            }
+            if let Some(to) = change.to {
+                let was = self
+                    .hooked
+                    .insert(to.hook.function, to.patch.name.to_string());
+                assert!(!forward || was.is_none());
+            }
+        }
+        self.trace.push("switch".into());
+        Ok(Progress::Done)
+    }
+
+    fn free_shadows(&mut self, _: &Patch, state: &State) {
+        self.trace.push(format!("free({})", state.id));
+        self.shadows
+            .free_all(state.id, state.shadow_dtor.or(Some(dtor)));
+        self.freed.insert(state.id);
+    }
+
+    fn barrier(&mut self) {
+        self.barriers += 1;
+        Epoch.barrier();
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Refused(refusal) => self.refused.push(**refusal),
+            Event::Reversed(_) => self.trace.push("reverse".into()),
+            _ => {}
+        }
+    }
+}
+
+/// An engine with its lab.
+pub struct Bench {
+    pub engine: Engine,
+    pub lab: Lab,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self {
+            engine: Engine::new(1, Rules::Umbra),
+            lab: Lab::new(),
+        }
+    }
+
+    /// Begins to enable: all planned, nothing called.
+    pub fn begin(&mut self, patch: Patch) -> Result<(), Refusal> {
+        let before = self.picture();
+        let begun = self.engine.enable(patch, &mut self.lab);
+        if begun.is_err() {
+            assert_eq!(
+                self.picture(),
+                before,
+                "S3: a refused request changes nothing"
+            );
+        }
+        for state in self.engine.installed().states() {
+            let gate = self.engine.installed().gate(state.id).unwrap();
+            self.lab.gates.insert(state.id, std::ptr::from_ref(gate));
+        }
+        begun
+    }
+
+    pub fn run(&mut self) -> Status {
+        let status = self.engine.run(&mut self.lab);
+        self.audit();
+        status
+    }
+
+    pub fn enable(&mut self, patch: Patch) -> Result<Status, Refusal> {
+        self.begin(patch)?;
+        Ok(self.run())
+    }
+
+    pub fn disable(&mut self, name: &str) -> Result<Status, Refusal> {
+        let before = self.picture();
+        let begun = self.engine.disable(name, &mut self.lab);
+        if begun.is_err() {
+            assert_eq!(
+                self.picture(),
+                before,
+                "S3: a refused request changes nothing"
+            );
+        }
+        begun?;
+        Ok(self.run())
+    }
+
+    /// Enables, which must succeed, and says what was called.
+    pub fn on(&mut self, patch: Patch) -> Vec<String> {
+        self.lab.take();
+        assert_eq!(self.enable(patch), Ok(Status::Completed));
+        self.lab.take()
+    }
+
+    /// Disables, which must succeed, and says what was called.
+    pub fn off(&mut self, name: &str) -> Vec<String> {
+        self.lab.take();
+        assert_eq!(self.disable(name), Ok(Status::Completed));
+        self.lab.take()
+    }
+
+    /// Everything that a refusal, a failure or a reversal must leave alone:
+    /// the patches, each state that is not dormant, its gate and shadows, and
+    /// the hooks.
+    pub fn picture(&self) -> (Vec<String>, BTreeMap<u64, String>, BTreeMap<usize, String>) {
+        let installed = self.engine.installed();
+        let patches = installed
+            .patches()
+            .iter()
+            .map(|p| p.name.to_string())
+            .collect();
+        let states = installed.states().filter(|s| s.word.users() > 0 || s.open);
+        let states = states
+            .map(|s| (s.id, format!("{s:?} {}", self.lab.live(s.id))))
+            .collect();
+        (patches, states, self.lab.hooked.clone())
+    }
+
+    /// What holds between transitions (R9: the count equals a scan).
+    pub fn audit(&self) {
+        let installed = self.engine.installed();
+        if installed.running().is_some() {
+            return;
+        }
+        for info in installed.states() {
+            let users = installed
+                .patches()
+                .iter()
+                .filter(|p| p.state(info.id).is_some())
+                .count();
+            assert_eq!(info.word.users() as usize, users, "state {}", info.id);
+            let phase = if users == 0 { "dormant" } else { "active" };
+            assert_eq!(info.word.phase().as_str(), phase, "state {}", info.id);
+            assert_eq!(info.open, users > 0, "state {}", info.id);
+            if users == 0 {
+                assert_eq!(
+                    self.lab.live(info.id),
+                    0,
+                    "no shadow outlives state {}",
+                    info.id
+                );
+            }
+        }
+        let hooks = installed.patches().iter();
+        let hooks = hooks.flat_map(|p| p.hooks.iter().map(|h| (h.function, p.name.to_string())));
+        assert_eq!(
+            self.lab.hooked,
+            hooks.collect(),
+            "hooked is what enabled patches hook"
+        );
+    }
+}
+
+/// The destructors that ran on this thread since the last call, as state ids.
+pub fn dtors() -> Vec<u64> {
+    DTORS.with(|dtors| std::mem::take(&mut *dtors.borrow_mut()))
+}
+
+pub fn hook(function: usize, state: u64) -> Hook {
+    Hook::new(function, name(&format!("f{function}")), state)
+}

@@ -1,0 +1,236 @@
+//! Random patch sets and histories against what can be said without the engine.
+
+#![allow(clippy::result_large_err, reason = "see the crate's own")]
+
+mod common;
+
+use common::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use umbra_state::{Cause, Refusal, Replace, Request, Rules, Status, plan};
+
+#[derive(Clone, Debug)]
+enum Move {
+    /// Enable patch number `.0`, replacing or not.
+    Enable(usize, bool),
+    Disable(usize),
+}
+
+#[derive(Clone, Debug)]
+struct Turn {
+    what: Move,
+    /// The state whose `pre_patch` fails, if it comes to that.
+    fails: Option<u64>,
+    stalls: usize,
+    /// Reverse after this many steps, if it is not too late by then.
+    reverse: Option<usize>,
+}
+
+const PATCHES: usize = 5;
+const STATES: u64 = 6;
+
+fn patches() -> impl Strategy<Value = Vec<(Vec<u64>, Vec<u64>)>> {
+    let ids = proptest::sample::subsequence((1..=STATES).collect::<Vec<_>>(), 0..=STATES as usize);
+    let ids = ids.prop_shuffle();
+    let blocked = proptest::sample::subsequence((1..=STATES).collect::<Vec<_>>(), 0..=1);
+    proptest::collection::vec((ids, blocked), PATCHES)
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let what = prop_oneof![
+        3 => (0..PATCHES, any::<bool>()).prop_map(|(p, r)| Move::Enable(p, r)),
+        1 => (0..PATCHES).prop_map(Move::Disable),
+    ];
+    let fails = proptest::option::weighted(0.2, 1..=STATES);
+    let reverse = proptest::option::weighted(0.3, 0_usize..12);
+    let turn = (what, fails, 0_usize..3, reverse).prop_map(|(what, fails, stalls, reverse)| Turn {
+        what,
+        fails,
+        stalls,
+        reverse,
+    });
+    proptest::collection::vec(turn, 1..24)
+}
+
+fn build((ids, blocked): &(Vec<u64>, Vec<u64>), at: usize, replace: bool) -> umbra_state::Patch {
+    let states = ids.iter().map(|&id| {
+        let mut state = state(id);
+        state.block_disable = blocked.contains(&id);
+        state
+    });
+    let mut patch = patch(&format!("P{at}"), states);
+    patch.replace = if replace {
+        Replace::All
+    } else {
+        Replace::Nothing
+    };
+    if let Some(&id) = ids.first() {
+        patch.push_hook(hook(at, id)).unwrap();
+    }
+    patch
+}
+
+/// The oracle: which patches are enabled, and how many scans find each state.
+fn scan(sets: &[(Vec<u64>, Vec<u64>)], enabled: &[usize]) -> BTreeMap<u64, usize> {
+    let mut users = BTreeMap::new();
+    for id in enabled.iter().flat_map(|&p| &sets[p].0) {
+        *users.entry(*id).or_default() += 1;
+    }
+    users
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    /// The lab holds the ledger: no callback without its counterpart (R23,
+    /// R24), none while the gate is open. `audit` holds the count to a scan
+    /// (R9), and every shadow to a state that is in use (R54).
+    #[test]
+    fn r9_r23_r24_r54_r64_random_histories_keep_the_ledger(sets in patches(), turns in turns()) {
+        let mut bench = Bench::new();
+        let mut enabled: Vec<usize> = Vec::new();
+        for turn in turns {
+            let before = bench.picture();
+            let users = scan(&sets, &enabled);
+            bench.lab.take();
+            bench.lab.failing.clear();
+            bench.lab.stalls = turn.stalls;
+            if let (Some(id), Move::Enable(p, _)) = (turn.fails, &turn.what) {
+                bench.lab.fail(&format!("P{p}"), id, -5);
+            }
+
+            let begun = match turn.what {
+                Move::Enable(p, replace) => {
+                    let patch = build(&sets[p], p, replace);
+                    // S2: the plan that is asked for twice is the same plan.
+                    let request = || plan(bench.engine.installed(), Request::Enable(&patch), Rules::Umbra);
+                    prop_assert_eq!(request(), request());
+                    bench.begin(patch)
+                }
+                Move::Disable(p) => bench.engine.disable(&format!("P{p}"), &mut bench.lab),
+            };
+            if let Err(refusal) = begun {
+                let wrong = match turn.what {
+                    Move::Enable(p, _) | Move::Disable(p) => enabled.contains(&p),
+                };
+                match refusal {
+                    Refusal::AlreadyEnabled { .. } => prop_assert!(wrong),
+                    Refusal::NotEnabled { .. } => prop_assert!(!wrong),
+                    Refusal::Blocked { state, .. } => {
+                        let blocks = |&p: &usize| sets[p].0.contains(&state) && sets[p].1.contains(&state);
+                        prop_assert!(enabled.iter().any(blocks));
+                    }
+                    other => prop_assert!(false, "{}", other),
+                }
+                prop_assert_eq!(bench.picture(), before);
+                continue;
+            }
+
+            let mut status = Status::Working;
+            for _ in 0..turn.reverse.unwrap_or(0) {
+                status = bench.engine.step(&mut bench.lab);
+                if !matches!(status, Status::Working | Status::Stalled) {
+                    break;
+                }
+            }
+            let running = matches!(status, Status::Working | Status::Stalled);
+            if turn.reverse.is_some() && running {
+                let _ = bench.engine.reverse(&mut bench.lab);
+            }
+            while matches!(status, Status::Working | Status::Stalled) {
+                status = bench.run();
+            }
+            bench.audit();
+
+            let after = match status {
+                Status::Completed => {
+                    match turn.what {
+                        Move::Enable(p, replace) => {
+                            if replace {
+                                enabled.clear();
+                            }
+                            enabled.push(p);
+                        }
+                        Move::Disable(p) => enabled.retain(|&q| q != p),
+                    }
+                    scan(&sets, &enabled)
+                }
+                Status::Undone(cause) => {
+                    let failed = matches!(cause, Cause::PrePatch { .. });
+                    prop_assert!(turn.reverse.is_some() || failed);
+                    prop_assert_eq!(bench.picture(), before);
+                    users.clone()
+                }
+                other => return Err(TestCaseError::fail(format!("{other:?}"))),
+            };
+
+            // Whose callbacks ran is told by the two scans alone (R66): the
+            // states in exactly one of them.
+            if status == Status::Completed {
+                for id in 1..=STATES {
+                    let ran = bench.lab.trace.iter().filter(|t| t.contains(&format!(".{id}."))).count();
+                    let edge = users.contains_key(&id) != after.contains_key(&id);
+                    prop_assert_eq!(ran, if edge { 2 } else { 0 }, "state {}: {:?}", id, bench.lab.trace);
+                }
+            }
+            // The ledger's tokens are those of the states in use.
+            for (id, tokens) in &bench.lab.ledger {
+                let used = after.contains_key(id);
+                prop_assert_eq!(*tokens, Ledger { pre: used, post: used }, "state {}", id);
+            }
+        }
+    }
+
+    /// An id is only a name: other ids in the same places give the same steps.
+    #[test]
+    fn r67_relabelling_the_states_changes_nothing(
+        sets in patches(),
+        series in proptest::collection::vec(0..PATCHES, 1..8),
+        by in 1_u64..1000,
+    ) {
+        let run = |relabel: &dyn Fn(u64) -> u64| {
+            let mut bench = Bench::new();
+            let mut calls = Vec::new();
+            for &p in &series {
+                let ids: Vec<u64> = sets[p].0.iter().map(|&id| relabel(id)).collect();
+                if bench.enable(build(&(ids, Vec::new()), p, true)).is_err() {
+                    calls.push("refused".to_owned());
+                }
+                calls.append(&mut bench.lab.trace);
+            }
+            calls
+        };
+        let back = |call: String, id: u64, new: u64| {
+            call.replace(&format!(".{new}."), &format!(".{id}."))
+                .replace(&format!("({new})"), &format!("({id})"))
+        };
+        // Above all old ids, and in the opposite order.
+        let relabel = |id: u64| 10_000 - id * by;
+        let mut renamed = run(&relabel);
+        for id in 1..=STATES {
+            renamed = renamed.into_iter().map(|call| back(call, id, relabel(id))).collect();
+        }
+        prop_assert_eq!(renamed, run(&|id| id));
+    }
+}
+
+#[test]
+fn r63_r64_r58_every_patch_may_replace_every_other_without_a_trace() {
+    let sets: [&[u64]; 6] = [&[], &[1], &[2], &[1, 2], &[1, 3], &[3, 2, 1]];
+    for (i, old) in sets.iter().enumerate() {
+        for (j, new) in sets.iter().enumerate() {
+            let mut bench = Bench::new();
+            bench.on(instead(&format!("O{i}"), old));
+            let calls = bench.on(instead(&format!("N{j}"), new)).len();
+            let xor = old.iter().filter(|id| !new.contains(id)).count();
+            let xor = xor * 3 + 2 * new.iter().filter(|id| !old.contains(id)).count();
+            assert_eq!(
+                calls,
+                xor + 1,
+                "R65: only what is needed, {old:?} to {new:?}"
+            );
+            bench.off(&format!("N{j}"));
+            assert!((1..=3).all(|id| bench.lab.live(id) == 0));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Every interleaving of users of one state, under the model checker.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p umbra-state --test loom_refcount`
+//!
+//! What a state is made of is a `loom::alloc::Track`ed value in an `UnsafeCell`:
+//! loom fails when it leaks, when it is touched without the count's ordering
+//! between, or when two edges run at once.
+#![cfg(loom)]
+
+use loom::alloc::Track;
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use umbra_state::refcount::{Acquire, Release};
+use umbra_state::{Phase, RefCount};
+
+struct Shared {
+    count: RefCount,
+    /// What pre_patch makes and post_unpatch takes away.
+    made: UnsafeCell<Option<Track<u32>>>,
+}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            count: RefCount::new(),
+            made: UnsafeCell::new(None),
+        })
+    }
+
+    /// One user comes, looks and goes. Says how many edges it ran, each way;
+    /// nothing when it found another on an edge, for the engine waits there.
+    fn visit(&self) -> Option<(usize, usize)> {
+        let mut edges = (0, 0);
+        match self.count.acquire() {
+            Acquire::First => {
+                edges.0 = 1;
+                self.make();
+                self.count.commit().unwrap();
+            }
+            Acquire::Shared(_) => {}
+            Acquire::Busy(_) => return None,
+            Acquire::Saturated => unreachable!(),
+        }
+        self.look();
+        match self.count.release() {
+            Release::Last => {
+                edges.1 = 1;
+                self.unmake();
+                self.count.retire().unwrap();
+            }
+            Release::Shared(_) => {}
+            other => unreachable!("{other:?}"),
+        }
+        Some(edges)
+    }
+
+    fn make(&self) {
+        self.made.with_mut(|made| {
+            // SAFETY: the caller stands on the enabling edge alone.
+            let before = unsafe { (*made).replace(Track::new(7)) };
+            assert!(before.is_none(), "made twice");
+        });
+    }
+
+    fn look(&self) {
+        self.made.with(|made| {
+            // SAFETY: the caller is a user, so it is there and only read.
+            let made = unsafe { (*made).as_ref() };
+            assert_eq!(
+                made.map(|value| *value.get_ref()),
+                Some(7),
+                "used before it was made"
+            );
+        });
+    }
+
+    fn unmake(&self) {
+        self.made.with_mut(|made| {
+            // SAFETY: the caller stands on the disabling edge alone.
+            assert!(unsafe { (*made).take() }.is_some(), "unmade twice");
+        });
+    }
+}
+
+/// `preemptions` bounds how often a thread may be interrupted where it could go
+/// on; `None` is every interleaving there is.
+fn race(users: usize, preemptions: Option<usize>) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = preemptions;
+    model.check(move || {
+        let shared = Shared::new();
+        let threads: Vec<_> = (1..users)
+            .map(|_| {
+                let shared = shared.clone();
+                thread::spawn(move || shared.visit())
+            })
+            .collect();
+        let mut seen = vec![shared.visit()];
+        seen.extend(threads.into_iter().map(|thread| thread.join().unwrap()));
+        let visits: Vec<_> = seen.into_iter().flatten().collect();
+        let made: usize = visits.iter().map(|edges| edges.0).sum();
+        let unmade: usize = visits.iter().map(|edges| edges.1).sum();
+        assert!(made >= 1);
+        assert_eq!(made, unmade);
+        let word = shared.count.load();
+        assert_eq!((word.phase(), word.users()), (Phase::Dormant, 0));
+        assert_eq!(word.generation() as usize, unmade);
+    });
+}
+
+#[test]
+fn r8_two_users_run_each_edge_once() {
+    race(2, None);
+}
+
+#[test]
+fn r8_three_users_run_each_edge_once() {
+    // All of them take minutes.
+    race(3, Some(3));
+}
+
+#[test]
+fn r8_users_that_share_run_no_edge_and_the_last_one_sees_them_all() {
+    loom::model(|| {
+        let shared = Shared::new();
+        assert_eq!(shared.count.acquire(), Acquire::First);
+        shared.make();
+        shared.count.commit().unwrap();
+        assert_eq!(shared.count.acquire(), Acquire::Shared(2));
+        let other = shared.clone();
+        let leave = |shared: &Shared| {
+            shared.look();
+            match shared.count.release() {
+                Release::Last => {
+                    shared.unmake();
+                    shared.count.retire().unwrap();
+                    1
+                }
+                Release::Shared(left) => {
+                    assert_eq!(left, 1);
+                    0
+                }
+                other => unreachable!("{other:?}"),
+            }
+        };
+        let thread = thread::spawn(move || leave(&other));
+        assert_eq!(leave(&shared) + thread.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn r34_who_finds_the_state_active_sees_what_its_callbacks_made() {
+    loom::model(|| {
+        let shared = Shared::new();
+        let reader = shared.clone();
+        let thread = thread::spawn(move || {
+            if reader.count.load().phase() == Phase::Active {
+                reader.look();
+            }
+        });
+        assert_eq!(shared.count.acquire(), Acquire::First);
+        shared.make();
+        shared.count.commit().unwrap();
+        thread.join().unwrap();
+        assert_eq!(shared.count.release(), Release::Last);
+        shared.unmake();
+        shared.count.retire().unwrap();
+    });
+}
