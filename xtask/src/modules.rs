@@ -55,7 +55,7 @@ fn build_from(paths: &Paths, kernel: &Kernel, source: &Path) -> Result<Modules> 
         });
     }
     let tainted = mirror.join(".warned");
-    if tainted.exists() || (mirror.exists() && stale(&mirror)?) {
+    if tainted.exists() || (mirror.exists() && stale(&mirror, source)?) {
         fs::remove_dir_all(&mirror).map_err(Error::io("remove", &mirror))?;
     }
     link_tree(source, &mirror)?;
@@ -154,13 +154,16 @@ fn is_output(name: &str) -> bool {
         })
 }
 
-/// Whether a source of the mirror is gone; then old modules may be lying about.
-fn stale(mirror: &Path) -> Result<bool> {
+/// Whether the mirror has a source that is gone or another checkout's; then old
+/// modules may be lying about.
+fn stale(mirror: &Path, source: &Path) -> Result<bool> {
     for entry in fs::read_dir(mirror).map_err(Error::io("read", mirror))? {
         let entry = entry.map_err(Error::io("read", mirror))?;
         let path = entry.path();
         let kind = entry.file_type().map_err(Error::io("read", &path))?;
-        if kind.is_symlink() && !path.exists() || kind.is_dir() && stale(&path)? {
+        let astray = kind.is_symlink()
+            && !(path.exists() && fs::read_link(&path).is_ok_and(|to| to.starts_with(source)));
+        if astray || kind.is_dir() && stale(&path, source)? {
             return Ok(true);
         }
     }
@@ -259,10 +262,14 @@ mod tests {
         let mut files = Vec::new();
         collect(&mirror, &mut files).expect("collects");
         assert_eq!(files, [mirror.join("src/a.ko")]);
-        assert!(!stale(&mirror).expect("reads"));
+        assert!(!stale(&mirror, &source).expect("reads"));
+        assert!(
+            stale(&mirror, &dir.path().join("moved")).expect("reads"),
+            "another checkout's"
+        );
         fs::remove_file(source.join("src/a.c")).expect("removes");
         assert!(
-            stale(&mirror).expect("reads"),
+            stale(&mirror, &source).expect("reads"),
             "a removed source leaves its module behind"
         );
     }
