@@ -1,7 +1,7 @@
 //! The contestants. Each file says how one of them does the two traits'
 //! operations and which of its settings was chosen.
 //!
-//! One test body runs over all of them ([`tests`]): a contestant that loses or
+//! One test body runs over all of them (`tests.rs`): a contestant that loses or
 //! invents an entry cannot win.
 
 mod bounds;

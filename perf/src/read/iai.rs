@@ -128,6 +128,7 @@ fn parse(path: &Path, text: &str) -> Result<(String, Benchmark)> {
     };
     let metrics: BTreeMap<_, _> = events
         .into_iter()
+        .filter(|(name, _)| !is_derived(name))
         .filter_map(|(name, event)| {
             let (NewAndOld::Both(new, _) | NewAndOld::Left(new)) = event.metrics else {
                 return None;
@@ -162,11 +163,17 @@ fn parse(path: &Path, text: &str) -> Result<(String, Benchmark)> {
     ))
 }
 
+/// Whether an event is computed from others that are recorded: a committed
+/// record should change in as few lines as what it measures. The estimated
+/// cycles stay, being the one figure that weighs all others.
+fn is_derived(event: &str) -> bool {
+    event.ends_with("Rate") || matches!(event, "L1hits" | "LLhits" | "RamHits" | "TotalRW")
+}
+
 fn unit(event: &str) -> Unit {
     match event {
         "Ir" => Unit::Instructions,
         "EstimatedCycles" => Unit::Cycles,
-        rate if rate.ends_with("Rate") => Unit::Percent,
         _ => Unit::Events,
     }
 }
