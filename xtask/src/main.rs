@@ -154,7 +154,8 @@ fn run(command: Cmd) -> Result<()> {
                     bench: false,
                 },
             )?;
-            demo::run(&paths, &args.kernel)
+            demo::run(&paths, &args.kernel)?;
+            Ok(())
         }
         Cmd::Test(args) => {
             if !args.quick && args.only.is_empty() {

@@ -315,8 +315,9 @@ fn guest(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
     Ok(())
 }
 
-fn show(paths: &Paths, options: &Options, _: &mut Tests) -> Result<()> {
-    demo::run(paths, &options.series)
+fn show(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
+    tests.passed = demo::run(paths, &options.series)?;
+    Ok(())
 }
 
 /// Adds up cargo's `test result:` lines.
