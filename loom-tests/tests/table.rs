@@ -291,6 +291,35 @@ fn g3_get_insert_free() {
     });
 }
 
+/// G3 with three threads: the node before a new one is unlinked at the same
+/// time, so the reader gets there by the pointer that the unlinking wrote.
+#[test]
+fn g3_get_behind_an_unlinked_node() {
+    explore("get B | alloc B | free A, A before B", Some(3), || {
+        with_table(|table| {
+            // One of the two stands before the other; which one, the hash says.
+            let first = {
+                assert!(Payload::put(table, A, 1) && Payload::put(table, B, 1));
+                let mut first = None;
+                table.for_each(|obj, _| {
+                    first.get_or_insert(obj);
+                });
+                first.unwrap()
+            };
+            let second = if first == A { B } else { A };
+            assert!(table.free(second, Some(Payload::destroy)));
+            let free = spawn(table, move |t| {
+                assert!(t.free(first, Some(Payload::destroy)))
+            });
+            let put = spawn(table, move |t| assert!(Payload::put(t, second, 2)));
+            assert!(matches!(Payload::look(table, second), None | Some(2)));
+            free.join().unwrap();
+            put.join().unwrap();
+            assert_eq!(Payload::look(table, second), Some(2));
+        });
+    });
+}
+
 /// The registry: two first uses of one id agree on its table.
 #[test]
 fn two_first_uses_of_an_id() {

@@ -160,16 +160,15 @@ pub(super) unsafe fn mark(node: *mut Node) {
     // SAFETY: the caller protects the node. Relaxed: the CAS below re-reads it.
     let mut next = unsafe { (*node).next.load(Ordering::Relaxed) };
     while !is_marked(next) {
-        // Release: the CAS in `find` that skips the node publishes the successor
-        // from this value, so the release sequence headed by the `link` that
-        // stored the successor must go on through us. Relaxed on failure:
-        // only the value is used, to try again.
+        // Relaxed, both ways: a read-modify-write carries on the release sequence
+        // of the `link` that stored the successor, so whoever acquires the marked
+        // pointer still sees the successor's contents.
         // SAFETY: as above.
         match unsafe {
             (*node).next.compare_exchange_weak(
                 next,
                 next.map_addr(|a| a | MARK),
-                Ordering::Release,
+                Ordering::Relaxed,
                 Ordering::Relaxed,
             )
         } {
