@@ -1,2 +1,95 @@
-//! Placeholder.
-fn main() {}
+//! The `umbra` command.
+
+use clap::{Parser, Subcommand};
+use miette::Report;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use umbra_cli::check::check;
+use umbra_cli::matrix::matrix;
+use umbra_cli::simulate::{Failure, Options, simulate};
+use umbra_cli::{Problem, Series};
+
+/// Says what a series of live patches does to the states of a system, before a
+/// kernel does it.
+#[derive(Parser)]
+#[command(name = "umbra", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exits with 0 when the answer is yes, 1 when a step is refused, \
+                        2 when the file or the command line makes no sense."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the callbacks that each step would run, or explain the refusal
+    Check {
+        /// The patches and steps (TOML)
+        file: PathBuf,
+    },
+    /// Print what every patch does in the place of every other
+    Matrix {
+        /// The patches (TOML)
+        file: PathBuf,
+    },
+    /// Play the series through on real shadow tables
+    Simulate {
+        /// The patches and steps (TOML)
+        file: PathBuf,
+        /// Let a pre_patch fail, as in 2.pre_patch or P3.2.pre_patch
+        #[arg(long, value_name = "[PATCH.]STATE.pre_patch")]
+        fail: Vec<Failure>,
+        /// Let the switch of step N stall, and reverse it
+        #[arg(long, value_name = "N")]
+        reverse_at: Option<usize>,
+        /// Draw the callbacks as a picture (SVG)
+        #[arg(long, value_name = "FILE")]
+        timeline: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) if problem.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(problem) => {
+            let code = problem.exit_code();
+            // Nobody is left to be told if this fails.
+            let _ = writeln!(std::io::stderr(), "{:?}", Report::new(problem));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Problem> {
+    let mut out = stdout().lock();
+    match command {
+        Command::Check { file } => check(&Series::read(&file)?, &mut out)?,
+        Command::Matrix { file } => matrix(&Series::read(&file)?, &mut out)?,
+        Command::Simulate {
+            file,
+            fail,
+            reverse_at,
+            timeline,
+        } => {
+            let options = Options { fail, reverse_at };
+            let drawn = simulate(&Series::read(&file)?, &options, &mut out)?;
+            if let Some(path) = timeline {
+                save(&path, &drawn.svg())?;
+                writeln!(out, "timeline: {}", path.display())?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn save(path: &Path, text: &str) -> Result<(), Problem> {
+    std::fs::write(path, text).map_err(|source| Problem::Write {
+        what: path.display().to_string(),
+        source,
+    })
+}

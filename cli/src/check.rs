@@ -1,0 +1,125 @@
+//! `umbra check`: what each step of a series would call.
+
+use crate::problem::Problem;
+use crate::series::{Move, Series};
+use std::io::Write;
+use umbra_state::plan::{Op, Who};
+use umbra_state::{
+    Callback, Engine, Errno, Host, Installed, Patch, Plan, Progress, Reason, Request, Rules, State,
+    Switch, plan,
+};
+
+/// Prints the steps of `series`, each with its callbacks in order.
+///
+/// # Errors
+/// [`Problem::Refused`] at the first step that is refused, after printing those
+/// before it; or the output cannot be written.
+pub fn check(series: &Series, out: &mut dyn Write) -> Result<(), Problem> {
+    let mut engine = Engine::new(0, Rules::Umbra);
+    for (index, step) in series.steps().enumerate() {
+        let incoming = match step {
+            Move::Enable(at) => Some(series.make(at)?),
+            Move::Disable(_) => None,
+        };
+        let request = match (&incoming, step) {
+            (Some(patch), _) => Request::Enable(patch),
+            (None, Move::Enable(at) | Move::Disable(at)) => {
+                Request::Disable(series.patch(at).name.as_str())
+            }
+        };
+        let planned = plan(engine.installed(), request, Rules::Umbra)
+            .map_err(|refusal| series.refused(index, refusal))?;
+        writeln!(
+            out,
+            "{}. {}: {}",
+            index + 1,
+            series.title(step),
+            summary(&planned)
+        )?;
+        for line in lines(engine.installed(), incoming.as_ref(), &planned) {
+            writeln!(out, "     {line}")?;
+        }
+        let begun = match (incoming, step) {
+            (Some(patch), _) => engine.enable(patch, &mut Nobody),
+            (None, Move::Enable(at) | Move::Disable(at)) => {
+                engine.disable(series.patch(at).name.as_str(), &mut Nobody)
+            }
+        };
+        begun.map_err(|refusal| series.refused(index, refusal))?;
+        engine.run(&mut Nobody);
+    }
+    Ok(())
+}
+
+/// Which states begin, stay and end.
+pub(crate) fn summary(plan: &Plan) -> String {
+    let mut parts = Vec::new();
+    let mut part = |what: &str, ids: Vec<u64>| {
+        if !ids.is_empty() {
+            let ids: Vec<_> = ids.iter().map(u64::to_string).collect();
+            parts.push(format!("{what} {}", ids.join(", ")));
+        }
+    };
+    part("begins", plan.introduced().collect());
+    part("shares", plan.shared().collect());
+    part("takes over", plan.inherited().collect());
+    part("ends", plan.removed().collect());
+    if parts.is_empty() {
+        String::from("no state changes")
+    } else {
+        parts.join("; ")
+    }
+}
+
+/// The callbacks, frees and the switch of a plan, one a line.
+pub(crate) fn lines(installed: &Installed, incoming: Option<&Patch>, plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in plan.steps() {
+        let patch = match step.who {
+            Who::Incoming => incoming,
+            Who::Installed(at) => installed.patches().get(at as usize),
+        };
+        let patch = patch.map_or("", |patch| patch.name.as_str());
+        if let Some(callback) = step.call {
+            lines.push(format!("{patch}.{}.{callback}", step.state));
+        }
+        if step.frees {
+            lines.push(format!("free the shadows of {}", step.state));
+        }
+        if step.op == Op::Switch {
+            let hooks = match plan.hook_counts() {
+                (0, 0, 0) => String::new(),
+                (added, changed, removed) => {
+                    format!(" (hooks: {added} added, {changed} exchanged, {removed} removed)")
+                }
+            };
+            lines.push(format!("-- switch --{hooks}"));
+        }
+    }
+    lines
+}
+
+/// A host for which everything works and nothing happens.
+struct Nobody;
+
+impl Host for Nobody {
+    fn call(&mut self, _: &Patch, _: &State, _: Callback, _: Reason) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn switch(&mut self, _: &Switch<'_>) -> Result<Progress, Errno> {
+        Ok(Progress::Done)
+    }
+
+    fn free_shadows(&mut self, _: &Patch, _: &State) {}
+
+    fn barrier(&mut self) {}
+}
+
+/// An engine with `patch` enabled in it, if it can be.
+pub(crate) fn with(patch: Patch) -> Result<Engine, umbra_state::Refusal> {
+    let mut engine = Engine::new(0, Rules::Umbra);
+    engine.enable(patch, &mut Nobody)?;
+    engine.run(&mut Nobody);
+    Ok(engine)
+}
