@@ -169,7 +169,8 @@ impl Error {
             problem: error.message().to_owned(),
             text,
             at,
-            help: "the documentation of `umbra-perf gate` lists what a file of limits may hold"
+            help: "a file of limits holds `version`, `[default]`, `[[benchmark]]` and `[renamed]`, \
+                   with `soft_percent`, `hard_percent`, `ignore_below` and `max`"
                 .to_owned(),
         }
     }
