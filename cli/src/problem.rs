@@ -13,6 +13,10 @@ use umbra_state::Refusal;
 pub type Source = NamedSource<String>;
 
 /// What is wrong.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of them, and then the program ends"
+)]
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Problem {

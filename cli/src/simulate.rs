@@ -118,14 +118,21 @@ pub fn simulate(
                     count,
                 });
             }
+            let users = counted(state.1 as usize, "user");
             live.push(format!(
-                "state {}: {} users, {count} shadows",
-                state.0, state.1
+                "state {}: {users}, {}",
+                state.0,
+                counted(count, "shadow")
             ));
         }
         writeln!(out, "     {}", live.join("; "))?;
     }
     Ok(timeline)
+}
+
+/// "1 user", "2 users".
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Ids and users, by id.

@@ -138,7 +138,7 @@ impl Timeline {
         let height = TOP + lanes + if timed { 34.0 } else { MARGIN };
 
         let mut svg = Svg::new(width, height, &self.title);
-        svg.legend(width, self.steps.iter().any(|s| !s.live.is_empty()));
+        svg.legend(self.steps.iter().any(|s| !s.live.is_empty()));
         for (row, state) in states.iter().enumerate() {
             let y = TOP + row as f64 * LANE;
             svg.line(MARGIN, y, width - MARGIN, y, RULE, "");
@@ -294,32 +294,22 @@ impl Svg {
         svg
     }
 
-    fn legend(&mut self, width: f64, live: bool) {
+    fn legend(&mut self, live: bool) {
         let y = 52.0;
-        let mut x = MARGIN;
-        let colour = FAINT;
-        self.bar(x, x + 34.0, y, Life::Exists, colour);
-        self.mark(x, y, colour, false);
-        self.text(x + 42.0, y + 4.0, "start", INK, 11, "the state exists");
-        x += 160.0;
-        self.bar(x, x + 34.0, y, Life::Open, colour);
-        self.mark(x, y, colour, true);
-        self.text(x + 42.0, y + 4.0, "start", INK, 11, "its gate is open");
-        x += 160.0;
-        self.mark(x + 6.0, y, FAILED, false);
-        self.text(
-            x + 18.0,
-            y + 4.0,
-            "start",
-            INK,
-            11,
-            "failed, or nothing left",
-        );
-        // The dot of a failure is only told by its colour; its text says it.
-        if live && width >= 640.0 {
-            x += 170.0;
-            let what = "1,234: live shadows";
-            self.text(x, y + 4.0, "start", FAINT, 11, what);
+        let mut x = MARGIN + 7.0;
+        let mut entry = |this: &mut Self, life, colour, open, text: &str| {
+            this.bar(x, x + 34.0, y, life, colour);
+            this.mark(x, y, colour, open);
+            let gap = if life == Life::None { 14.0 } else { 42.0 };
+            this.text(x + gap, y + 4.0, "start", INK, 11, text);
+            x += gap + 116.0;
+        };
+        entry(self, Life::Exists, FAINT, false, "the state exists");
+        entry(self, Life::Open, FAINT, true, "its gate is open");
+        entry(self, Life::None, FAILED, false, "it failed");
+        if live {
+            let what = "at the end of a step: its live shadows";
+            self.text(x - 40.0, y + 4.0, "start", INK, 11, what);
         }
     }
 
