@@ -1,4 +1,5 @@
 //! The `umbra` command.
+#![allow(clippy::result_large_err, reason = "see the library")]
 
 use clap::{Parser, Subcommand};
 use miette::Report;

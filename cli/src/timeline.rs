@@ -308,7 +308,7 @@ impl Svg {
         entry(self, Life::Open, FAINT, true, "its gate is open");
         entry(self, Life::None, FAILED, false, "it failed");
         if live {
-            let what = "at the end of a step: its live shadows";
+            let what = "number: live shadows after the step";
             self.text(x - 40.0, y + 4.0, "start", INK, 11, what);
         }
     }
