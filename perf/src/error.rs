@@ -169,9 +169,10 @@ impl Error {
             problem: error.message().to_owned(),
             text,
             at,
-            help: "a file of limits holds `version`, `[default]`, `[[benchmark]]` and `[renamed]`, \
+            help:
+                "a file of limits holds `version`, `[default]`, `[[benchmark]]` and `[renamed]`, \
                    with `soft_percent`, `hard_percent`, `ignore_below` and `max`"
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }
