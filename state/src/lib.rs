@@ -14,7 +14,8 @@
 //!
 //! - [`patch`]: what an author says of a patch.
 //! - [`mod@plan`]: what a request would do; [`refusal`]: why it would not.
-//! - [`transition`]: does it, or takes it back; [`event`]: and tells of it.
+//! - [`transition`]: does it, or takes it back; [`host`]: with whose hands;
+//!   [`event`]: and tells of it.
 //! - [`refcount`]: one word a state: phase, users, generation.
 //! - [`gate`]: the one load by which patched code asks whether a state is on.
 //! - [`snapshot`]: reports for other threads (`std`).
@@ -68,6 +69,7 @@ extern crate std;
 
 pub mod event;
 pub mod gate;
+pub mod host;
 pub mod installed;
 pub mod mem;
 pub mod name;
@@ -78,10 +80,12 @@ pub mod refusal;
 pub mod shadows;
 #[cfg(feature = "std")]
 pub mod snapshot;
+mod steps;
 pub mod transition;
 
 pub use event::{Direction, Errno, Event, Reason};
 pub use gate::Gate;
+pub use host::{Change, Host, Progress, Switch, Target};
 pub use installed::{Installed, StateInfo};
 pub use mem::OutOfMemory;
 pub use name::Name;
@@ -90,6 +94,4 @@ pub use plan::{Plan, Request, Rules, plan};
 pub use refcount::{Phase, RefCount};
 pub use refusal::Refusal;
 pub use shadows::Shadows;
-pub use transition::{
-    Cause, Change, Engine, Host, NotReversible, Progress, Status, Switch, Target,
-};
+pub use transition::{Cause, Engine, NotReversible, Status};

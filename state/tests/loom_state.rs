@@ -1,18 +1,22 @@
 //! Every interleaving of users of one state, under the model checker.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p umbra-state --test loom_refcount`
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p umbra-state --test loom_state`
 //!
 //! What a state is made of is a `loom::alloc::Track`ed value in an `UnsafeCell`:
 //! loom fails when it leaks, when it is touched without the count's ordering
 //! between, or when two edges run at once.
 #![cfg(loom)]
+#![allow(clippy::result_large_err, reason = "see the crate's own")]
 
 use loom::alloc::Track;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use umbra_state::refcount::{Acquire, Release};
-use umbra_state::{Phase, RefCount};
+use umbra_state::{
+    Callback, Engine, Errno, Gate, Host, Name, Patch, Phase, Progress, Reason, RefCount, Rules,
+    State, Status, Switch,
+};
 
 struct Shared {
     count: RefCount,
@@ -166,5 +170,61 @@ fn r34_who_finds_the_state_active_sees_what_its_callbacks_made() {
         assert_eq!(shared.count.release(), Release::Last);
         shared.unmake();
         shared.count.retire().unwrap();
+    });
+}
+
+/// A host whose post_patch fills a cell that patched code reads.
+struct Fills(Arc<UnsafeCell<u32>>);
+
+impl Host for Fills {
+    fn call(&mut self, _: &Patch, _: &State, callback: Callback, _: Reason) -> Result<(), Errno> {
+        if callback == Callback::PostPatch {
+            // SAFETY: nobody reads before the gate opens, which is what the
+            // model is about.
+            self.0.with_mut(|cell| unsafe { *cell = 7 });
+        }
+        Ok(())
+    }
+
+    fn switch(&mut self, _: &Switch<'_>) -> Result<Progress, Errno> {
+        Ok(Progress::Done)
+    }
+
+    fn free_shadows(&mut self, _: &Patch, _: &State) {}
+
+    fn barrier(&mut self) {}
+}
+
+/// The address of a gate, as a trampoline has it.
+struct At(*const Gate);
+
+// SAFETY: a gate is an atomic word, and the engine outlives its readers here.
+unsafe impl Send for At {}
+
+impl At {
+    fn gate(&self) -> &Gate {
+        // SAFETY: the engine lives until every thread has been joined.
+        unsafe { &*self.0 }
+    }
+}
+
+#[test]
+fn r37_who_finds_the_gate_open_sees_what_post_patch_made() {
+    loom::model(|| {
+        let cell = Arc::new(UnsafeCell::new(0));
+        let mut host = Fills(cell.clone());
+        let mut engine = Engine::new(0, Rules::Umbra);
+        let mut patch = Patch::new(Name::cut("A"));
+        patch.push_state(State::new(1, Name::EMPTY)).unwrap();
+        engine.enable(patch, &mut host).unwrap();
+        let at = At(engine.installed().gate(1).unwrap());
+        let reader = thread::spawn(move || {
+            if at.gate().is_open() {
+                // SAFETY: the gate is open, so post_patch has returned.
+                cell.with(|cell| assert_eq!(unsafe { *cell }, 7));
+            }
+        });
+        assert_eq!(engine.run(&mut host), Status::Completed);
+        reader.join().unwrap();
     });
 }
