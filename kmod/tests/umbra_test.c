@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tests of umbra.h from inside the kernel, as KTAP on the console. Loading the
- * module runs them; it loads in any case, so that unloading is tested too.
+ * module runs them; it loads in any case, so that unloading is tested too. With
+ * leak=N it only leaves N shadows behind, for the leak audit to find.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -13,6 +14,11 @@
 #include <umbra.h>
 
 #define ID	501
+#define LEAK_ID	599
+
+static uint leak;
+module_param(leak, uint, 0444);
+MODULE_PARM_DESC(leak, "attach so many shadows and leave them, and do nothing else");
 
 #define CHECK(cond)							\
 do {									\
@@ -722,6 +728,11 @@ static const struct {
 static int __init umbra_test_init(void)
 {
 	size_t i;
+
+	for (i = 0; i < leak; i++)
+		umbra_shadow_alloc((void *)i, LEAK_ID, 8, GFP_KERNEL, NULL, NULL);
+	if (leak)
+		return 0;
 
 	pr_info("KTAP version 1\n");
 	pr_info("1..%zu\n", ARRAY_SIZE(tests));

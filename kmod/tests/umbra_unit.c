@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A small patch that asks for memory in every way a patch can: two states, one
- * with shadows of its own, two hooks, names. The guest's tests load it with
- * each of its allocations failing in turn.
+ * with shadows of its own, two hooks, names. Writing to its parameter "enabled"
+ * enables and disables it, so that the guest's tests see each errno: they enable
+ * it with each of its allocations failing in turn. (insmod tries a second time
+ * by another system call when the first fails.)
  */
 #include <linux/err.h>
 #include <linux/module.h>
@@ -76,9 +78,25 @@ static struct umbra_patch patch = {
 	.nr_hooks = ARRAY_SIZE(hooks),
 };
 
+static int unit_enabled_set(const char *val, const struct kernel_param *kp)
+{
+	bool enabled;
+	int ret = kstrtobool(val, &enabled);
+
+	if (ret)
+		return ret;
+	return enabled ? umbra_enable_patch(&patch) : umbra_disable_patch(&patch);
+}
+
+static const struct kernel_param_ops unit_enabled_ops = {
+	.set = unit_enabled_set,
+};
+module_param_cb(enabled, &unit_enabled_ops, NULL, 0200);
+MODULE_PARM_DESC(enabled, "write 1 to enable the patch, 0 to disable it");
+
 static int __init unit_init(void)
 {
-	return umbra_enable_patch(&patch);
+	return 0;
 }
 
 static void __exit unit_exit(void)

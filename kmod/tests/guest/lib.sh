@@ -119,12 +119,3 @@ tree() {
 		[ $((dir % 10)) -eq 0 ] && progress "making files" $((dir * $3)) $(($2 * $3))
 	done
 }
-
-# Files below the arguments whose inode number is N modulo 4: files N DIR...
-files() {
-	rest=$1
-	shift
-	for d in "$@"; do
-		ls -i "$d" | awk -v d="$d" -v r="$rest" '$1 % 4 == r { print d "/" $2 }'
-	done
-}

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything that is tested in a guest: the C API from inside the kernel, each
+# allocation failing in turn, unloading under load, the leak audit.
+. /guest/lib.sh
+
+# Nothing hooked, no state used, no shadow alive.
+clean() {
+	is "$1: no hook is left" 1 "$(grep -vc '^hits' $debug/hooks)"
+	is "$1: no patch is left" "" "$(cat $sysfs/patches)"
+	is "$1: no shadow is left" 0 "$(awk 'NR > 1 { n += $2 } END { print n + 0 }' $debug/types)"
+}
+
+step "the API"
+ok "umbra.ko loads" load umbra counters=1
+ok "umbra_test.ko loads" load umbra_test
+clean "after the API tests"
+ok "umbra_test.ko unloads" rmmod umbra_test
+says "disabling what is not enabled" "No such file" disable nonsense
+says "disabling nothing" "No such file" disable ""
+
+step "no memory"
+ok "umbra_unit.ko loads" load umbra_unit
+unit() {
+	echo "$1" >/sys/module/umbra_unit/parameters/enabled
+}
+n=1
+while [ $n -lt 200 ]; do
+	echo $n >/sys/module/umbra/parameters/fail_nth
+	out=$(unit 1 2>&1) && break
+	bad=
+	case $out in
+	*"annot allocate memory"*) ;;
+	*) bad="said $out" ;;
+	esac
+	[ "$(grep -vc '^hits' $debug/hooks)" = 1 ] || bad="$bad; a hook is left"
+	[ -z "$(cat $sysfs/patches)" ] || bad="$bad; a patch is left"
+	[ "$(live 901) $(live 902)" = "0 0" ] || bad="$bad; shadows are left"
+	[ "$(users 901) $(users 902)" = "0 0" ] || bad="$bad; a state is in use"
+	[ -z "$bad" ]
+	verdict "r35_allocation $n fails: refused, nothing half-done" $? "$bad"
+	n=$((n + 1))
+done
+echo 0 >/sys/module/umbra/parameters/fail_nth
+[ $n -gt 8 ] && [ $n -lt 200 ]
+verdict "with all its allocations the patch is enabled" $? "$n allocations were failed"
+count "allocations failed in turn" $((n - 1))
+is "and has its shadows" "8 8" "$(live 901) $(live 902)"
+says "umbra.ko does not unload under a patch" "" rmmod umbra
+says "nor the patch while it is enabled" "" rmmod umbra_unit
+says "nor is it enabled twice" "File exists" unit 1
+ok "umbra_unit is disabled" unit 0
+says "nor disabled twice" "No such file" unit 0
+ok "umbra_unit unloads" rmmod umbra_unit
+clean "after no memory"
+
+step "unload under load"
+tree /demo 4 100
+walk() {
+	while [ -e /tmp/run ]; do
+		find /demo -type f | xargs stat >/dev/null 2>&1
+		find /demo -type f | xargs cat >/dev/null 2>&1
+		touch /demo/d0/x /demo/d1/x 2>/dev/null
+		rm -f /demo/d0/x /demo/d1/x 2>/dev/null
+	done
+}
+touch /tmp/run
+walk &
+walk &
+walk &
+rounds=100
+i=0
+bad=
+while [ $i -lt $rounds ] && [ -z "$bad" ]; do
+	p=umbra_demo_p$((i % 4 + 1))
+	load $p || bad="load $p"
+	disable $p || bad="disable $p"
+	rmmod $p || bad="rmmod $p"
+	# The trampolines' own code goes too, now and then.
+	if [ $((i % 10)) -eq 9 ]; then
+		rmmod umbra || bad="rmmod umbra"
+		load umbra counters=1 || bad="load umbra"
+	fi
+	i=$((i + 1))
+	[ $((i % 10)) -eq 0 ] && progress "unloading under load" $i $rounds
+done
+[ -z "$bad" ]
+verdict "rmmod under a running load, $rounds times" $? "round $i: $bad"
+clean "after unloading under load"
+
+i=0
+bad=
+last=
+while [ $i -lt 20 ] && [ -z "$bad" ]; do
+	p=umbra_demo_p$((i % 4 + 1))
+	load $p || bad="load $p"
+	[ -z "$last" ] || rmmod $last || bad="rmmod $last"
+	last=$p
+	i=$((i + 1))
+done
+disable $last || bad="disable $last"
+rmmod $last || bad="rmmod $last"
+[ -z "$bad" ]
+verdict "replaced under a running load, 20 times" $? "round $i: $bad"
+rm /tmp/run
+wait
+clean "after replacing under load"
+
+step "leak audit"
+ok "a module that leaks" load umbra_test leak=3
+rmmod umbra_test
+ok "umbra unloads" rmmod umbra
+is "the audit names the leak" "id 599: 3 shadows were never freed" \
+	"$(dmesg | sed -n 's/.*leak audit: //p' | tail -n 1)"
+is "and counts it" "unloaded, 3 shadows leaked" \
+	"$(dmesg | sed -n 's/.*\] umbra: \(unloaded.*\)/\1/p' | tail -n 1)"
+finish
