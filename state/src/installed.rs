@@ -125,7 +125,8 @@ impl Installed {
     }
 
     /// Makes room for all that enabling `patch` will ever store, so that the
-    /// transition itself asks for no memory.
+    /// transition itself asks for no memory. Slots that were made before it ran
+    /// out stay, dormant: nobody can tell them from none.
     pub(crate) fn make_room(&mut self, patch: &Patch) -> Result<(), OutOfMemory> {
         self.patches.try_reserve(1)?;
         self.functions.try_reserve(patch.hooks.len())?;

@@ -283,7 +283,10 @@ impl Engine {
         match transition.next.checked_sub(1) {
             Some(last) => match transition.plan.steps.get(last).copied() {
                 Some(step) => back(&self.installed, transition, step, host),
-                None => Status::Working,
+                None => {
+                    transition.next = last;
+                    Status::Working
+                }
             },
             None => self.taken_back(cause, host),
         }

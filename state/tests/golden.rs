@@ -87,7 +87,7 @@ fn t2_d1_r52_a_state_shared_by_two_replaced_patches_is_cleaned_up_once() {
 }
 
 #[test]
-fn t3_r29_a_stalled_replace_that_is_reversed_restores_the_old_patch() {
+fn t3_r28_r29_r83_a_stalled_replace_that_is_reversed_restores_the_old_patch() {
     let mut bench = Bench::new();
     bench.on(beside("A", &[1]));
     let before = bench.picture();
@@ -186,6 +186,13 @@ fn t8_r66_r68_r53_josh_s_series_runs_the_xor_of_the_states() {
         Some(address),
         "R53: the same variable all along"
     );
+    // SAFETY: the guard is held, and the lab's variables are one u64.
+    assert_eq!(
+        unsafe { *address.cast::<u64>().as_ref() } & 0xffff,
+        1,
+        "and its content"
+    );
+    assert!(dtors().is_empty());
     drop(guard);
     assert_eq!(
         bench.on(instead("P4", &[1, 3])),

@@ -215,7 +215,7 @@ proptest! {
 }
 
 #[test]
-fn r63_r64_r58_every_patch_may_replace_every_other_without_a_trace() {
+fn r58_r63_r64_r65_every_patch_may_replace_every_other_without_a_trace() {
     let sets: [&[u64]; 6] = [&[], &[1], &[2], &[1, 2], &[1, 3], &[3, 2, 1]];
     for (i, old) in sets.iter().enumerate() {
         for (j, new) in sets.iter().enumerate() {

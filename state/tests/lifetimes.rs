@@ -111,7 +111,7 @@ fn r16_r19_r20_r21_each_callback_has_its_moment_around_the_switch() {
 }
 
 #[test]
-fn r22_d2_destructors_run_after_post_unpatch_and_before_the_end() {
+fn r22_destructors_run_after_post_unpatch_and_before_the_end() {
     let mut bench = Bench::new();
     bench.on(beside("A", &[1, 2]));
     dtors();

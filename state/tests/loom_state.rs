@@ -173,6 +173,47 @@ fn r34_who_finds_the_state_active_sees_what_its_callbacks_made() {
     });
 }
 
+#[test]
+fn r30_a_life_that_was_given_up_is_cleaned_up_before_the_next() {
+    loom::model(|| {
+        let shared = Shared::new();
+        assert_eq!(shared.count.acquire(), Acquire::First);
+        let other = shared.clone();
+        let thread = thread::spawn(move || other.visit());
+        shared.make();
+        shared.unmake();
+        shared.count.abort().unwrap();
+        if let Some(edges) = thread.join().unwrap() {
+            assert_eq!(edges, (1, 1));
+        }
+    });
+}
+
+#[test]
+fn r29_who_shares_a_restored_state_sees_what_the_second_post_patch_made() {
+    loom::model(|| {
+        let shared = Shared::new();
+        assert_eq!(shared.count.acquire(), Acquire::First);
+        shared.make();
+        shared.count.commit().unwrap();
+        assert_eq!(shared.count.release(), Release::Last);
+        let other = shared.clone();
+        let thread = thread::spawn(move || {
+            if matches!(other.count.acquire(), Acquire::Shared(_)) {
+                other.look();
+                assert_eq!(other.count.release(), Release::Shared(1));
+            }
+        });
+        shared.unmake();
+        shared.make();
+        shared.count.restore().unwrap();
+        thread.join().unwrap();
+        assert_eq!(shared.count.release(), Release::Last);
+        shared.unmake();
+        shared.count.retire().unwrap();
+    });
+}
+
 /// A host whose post_patch fills a cell that patched code reads.
 struct Fills(Arc<UnsafeCell<u32>>);
 

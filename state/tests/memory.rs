@@ -94,7 +94,7 @@ fn starve(mut request: impl FnMut() -> Result<(), Refusal>) -> usize {
 }
 
 #[test]
-fn r35_every_allocation_of_a_request_may_fail_and_none_comes_later() {
+fn every_allocation_of_a_request_may_fail_and_none_comes_later() {
     let mut engine = Engine::new(3, Rules::Umbra);
     let mut host = Quiet::default();
     let run = |engine: &mut Engine, host: &mut Quiet| {
@@ -133,7 +133,7 @@ fn r35_every_allocation_of_a_request_may_fail_and_none_comes_later() {
 }
 
 #[test]
-fn r35_a_patch_that_gets_no_memory_is_as_before() {
+fn a_patch_that_gets_no_memory_is_as_before() {
     let mut patch = Patch::new(name("A"));
     let state = State::new(1, name("s"));
     LEFT.set(0);
