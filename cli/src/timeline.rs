@@ -61,6 +61,7 @@ pub fn svg(events: &[TimelineEvent]) -> String {
 const LEFT: f64 = 96.0;
 const TOP: f64 = 112.0;
 const LANE: f64 = 86.0;
+/// At least this wide; wider where a patch has a long name.
 const COLUMN: f64 = 96.0;
 const LIVE: f64 = 74.0;
 const MARGIN: f64 = 16.0;
@@ -127,12 +128,13 @@ impl Timeline {
                     .chain(s.live.keys().copied())
             })
             .collect();
+        let wide = self.column();
         let timed = self
             .steps
             .iter()
             .flat_map(|s| &s.events)
             .any(|e| e.t_us != 0);
-        let body: f64 = self.steps.iter().map(Step::width).sum();
+        let body: f64 = self.steps.iter().map(|step| step.width(wide)).sum();
         let width = (LEFT + body + MARGIN).max(640.0);
         let lanes = states.len() as f64 * LANE;
         let height = TOP + lanes + if timed { 34.0 } else { MARGIN };
@@ -157,7 +159,7 @@ impl Timeline {
         }
         let mut x = LEFT;
         for step in &self.steps {
-            let end = x + step.width();
+            let end = x + step.width(wide);
             svg.line(x, TOP - 30.0, x, TOP + lanes, RULE, "");
             svg.text((x + end) / 2.0, TOP - 12.0, "middle", INK, 13, &step.label);
             if step.events.is_empty() {
@@ -176,16 +178,26 @@ impl Timeline {
         svg.line(x, TOP - 30.0, x, TOP + lanes, RULE, "");
         for (row, &state) in states.iter().enumerate() {
             let colour = BARS[row % BARS.len()];
-            self.lane(&mut svg, state, TOP + row as f64 * LANE, colour);
+            self.lane(&mut svg, wide, state, TOP + row as f64 * LANE, colour);
         }
         if timed {
-            self.times(&mut svg, TOP + lanes + 16.0);
+            self.times(&mut svg, wide, TOP + lanes + 16.0);
         }
         svg.finish()
     }
 
+    /// How wide a column must be for the names under its callbacks.
+    fn column(&self) -> f64 {
+        let names = self.steps.iter().flat_map(|step| &step.events);
+        let longest = names
+            .map(|event| event.patch.chars().count())
+            .max()
+            .unwrap_or(0);
+        COLUMN.max(longest as f64 * 7.2 + 12.0)
+    }
+
     /// The lane of one state: its bar first, then the callbacks on it.
-    fn lane(&self, svg: &mut Svg, state: u64, top: f64, colour: &str) {
+    fn lane(&self, svg: &mut Svg, wide: f64, state: u64, top: f64, colour: &str) {
         let middle = top + LANE / 2.0;
         let mut x = LEFT;
         let mut from = LEFT;
@@ -193,7 +205,7 @@ impl Timeline {
         let mut marks = Vec::new();
         for step in &self.steps {
             for (column, event) in step.events.iter().enumerate() {
-                let at = x + (column as f64 + 0.5) * COLUMN;
+                let at = x + (column as f64 + 0.5) * wide;
                 if event.state != state {
                     continue;
                 }
@@ -206,7 +218,7 @@ impl Timeline {
                 };
                 marks.push((at, event));
             }
-            x += step.width();
+            x += step.width(wide);
             if let Some(live) = step.live.get(&state) {
                 let y = middle - 12.0;
                 svg.text(x - 6.0, y, "end", FAINT, 11, &grouped(*live));
@@ -227,25 +239,25 @@ impl Timeline {
     }
 
     /// Under each column, the time since the first callback of its step.
-    fn times(&self, svg: &mut Svg, y: f64) {
+    fn times(&self, svg: &mut Svg, wide: f64, y: f64) {
         svg.text(MARGIN, y, "start", FAINT, 11, "in its step");
         let mut x = LEFT;
         for step in &self.steps {
             let start = step.events.first().map_or(0, |event| event.t_us);
             for (column, event) in step.events.iter().enumerate() {
-                let at = x + (column as f64 + 0.5) * COLUMN;
+                let at = x + (column as f64 + 0.5) * wide;
                 let since = duration(event.t_us.saturating_sub(start));
                 svg.text(at, y, "middle", FAINT, 11, &since);
             }
-            x += step.width();
+            x += step.width(wide);
         }
     }
 }
 
 impl Step {
     /// A column for each callback, one for the counts, and room for the label.
-    fn width(&self) -> f64 {
-        let columns = self.events.len() as f64 * COLUMN + LIVE;
+    fn width(&self, wide: f64) -> f64 {
+        let columns = self.events.len() as f64 * wide + LIVE;
         columns
             .max(self.label.chars().count() as f64 * 8.6 + 16.0)
             .max(COLUMN + LIVE)
