@@ -116,7 +116,8 @@ void umbra_shadow_free(void *obj, unsigned long id, umbra_shadow_dtor_t dtor);
  * All become invisible at once; the cost is proportional to the shadows of
  * this id, with preemption on.
  *
- * Context: process, may sleep (a grace period, if @dtor is given).
+ * Context: process, may sleep (a grace period, if @dtor is given, and then not
+ * from a destructor).
  */
 void umbra_shadow_free_all(unsigned long id, umbra_shadow_dtor_t dtor);
 
@@ -236,7 +237,8 @@ void umbra_for_each(const struct umbra_type *type,
 /**
  * umbra_barrier - wait until everything detached before is destructed and freed
  *
- * Context: process, sleeps for at least a grace period.
+ * Context: process, sleeps for at least a grace period. Not from a destructor,
+ * which it would wait for.
  */
 void umbra_barrier(void);
 
@@ -321,14 +323,16 @@ enum umbra_policy {
 
 /**
  * struct umbra_hook - the redirection of one function
- * @symbol: the kernel function's name
+ * @symbol: the function's name. Of several that share it the first in the
+ *	kernel's table is meant. A function of a module is found too; keep a
+ *	reference to that module while the patch is enabled.
  * @replacement: a function of the same type
  * @state: id of the state of the same patch that opens and closes the hook
  * @shadow: id of the shadow that @policy looks for; 0 with UMBRA_ALWAYS
  * @policy: which calls are redirected
- * @original: set by umbra_enable_patch(): calls the function as it was. Cast it
- *	to the function's type. It stays callable for as long as a replacement
- *	may run.
+ * @original: set before the replacement can run: calls the function as it was.
+ *	Cast it to the function's type. It stays callable for as long as a
+ *	replacement may run.
  *
  * A replacement that may sleep, or that calls something that may (@original
  * included), does so between umbra_replacement_begin() and

@@ -61,18 +61,21 @@ notrace void *umbra_get(const struct umbra_type *type, const void *obj)
 }
 EXPORT_SYMBOL_GPL(umbra_get);
 
-EXPORT_SYMBOL_GPL(umbra_shadow_alloc);
-EXPORT_SYMBOL_GPL(umbra_shadow_get_or_alloc);
-EXPORT_SYMBOL_GPL(umbra_shadow_free);
-EXPORT_SYMBOL_GPL(umbra_shadow_free_all);
-EXPORT_SYMBOL_GPL(umbra_type_get);
-EXPORT_SYMBOL_GPL(umbra_type_put);
-EXPORT_SYMBOL_GPL(umbra_alloc);
-EXPORT_SYMBOL_GPL(umbra_get_or_alloc);
-EXPORT_SYMBOL_GPL(umbra_free);
-EXPORT_SYMBOL_GPL(umbra_free_all);
-EXPORT_SYMBOL_GPL(umbra_live);
-EXPORT_SYMBOL_GPL(umbra_for_each);
-EXPORT_SYMBOL_GPL(umbra_barrier);
-EXPORT_SYMBOL_GPL(umbra_enable_patch);
-EXPORT_SYMBOL_GPL(umbra_disable_patch);
+/* Defined in the Rust object. */
+#define EXPORT_RUST(sym)	EXPORT_SYMBOL_GPL(sym)
+
+EXPORT_RUST(umbra_shadow_alloc);
+EXPORT_RUST(umbra_shadow_get_or_alloc);
+EXPORT_RUST(umbra_shadow_free);
+EXPORT_RUST(umbra_shadow_free_all);
+EXPORT_RUST(umbra_type_get);
+EXPORT_RUST(umbra_type_put);
+EXPORT_RUST(umbra_alloc);
+EXPORT_RUST(umbra_get_or_alloc);
+EXPORT_RUST(umbra_free);
+EXPORT_RUST(umbra_free_all);
+EXPORT_RUST(umbra_live);
+EXPORT_RUST(umbra_for_each);
+EXPORT_RUST(umbra_barrier);
+EXPORT_RUST(umbra_enable_patch);
+EXPORT_RUST(umbra_disable_patch);

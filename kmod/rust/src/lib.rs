@@ -24,6 +24,7 @@
 
 extern crate alloc;
 
+mod describe;
 mod ffi;
 mod global;
 mod log;

@@ -174,10 +174,8 @@ impl Write for Buffer<'_> {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn umbra_rs_list_patches(buffer: *mut u8, size: usize) -> usize {
     // SAFETY: the caller's.
-    let mut out = Buffer {
-        bytes: unsafe { core::slice::from_raw_parts_mut(buffer, size) },
-        used: 0,
-    };
+    let bytes = unsafe { core::slice::from_raw_parts_mut(buffer, size) };
+    let mut out = Buffer { bytes, used: 0 };
     if let Ok(mut locked) = Locked::take() {
         for patch in locked.control().installed().patches() {
             // Writing into a buffer does not fail.

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Hooks, states and patches, on a function of our own, and everything that an
+ * author can get wrong: each has its errno, and leaves nothing behind.
+ */
+#include "umbra_test.h"
+
+noinline int umbra_test_target(void *obj, int a, int b, int c, int d, int e);
+noinline int umbra_test_target(void *obj, int a, int b, int c, int d, int e)
+{
+	barrier_data(obj);
+	return a + 10 * b + 100 * c + 1000 * d + 10000 * e;
+}
+
+#define STATE_A	510
+#define STATE_B	511
+#define SHADOW	512
+
+static struct umbra_hook hook_a, hook_b;
+
+/* All six argument registers, and the original's answer made negative. */
+static int replacement_a(void *obj, int a, int b, int c, int d, int e)
+{
+	int (*original)(void *obj, int a, int b, int c, int d, int e);
+
+	original = hook_a.original;
+	return -original(obj, a, b, c, d, e);
+}
+
+static int replacement_b(void *obj, int a, int b, int c, int d, int e)
+{
+	return 77;
+}
+
+static int call(void *obj)
+{
+	return umbra_test_target(obj, 1, 2, 3, 4, 5);
+}
+
+#define ORIGINAL	54321
+
+static int order[16];
+static int calls;
+static int fail_state, fail_errno;
+
+static int test_pre(struct umbra_patch *patch, struct umbra_state *state,
+		    enum umbra_reason reason)
+{
+	order[calls++ % 16] = state->id * 10 + 1;
+	if (state->id == fail_state) {
+		umbra_shadow_alloc(&objects[5], state->id, 8, GFP_KERNEL, NULL, NULL);
+		return fail_errno;
+	}
+	return 0;
+}
+
+static void test_post(struct umbra_patch *patch, struct umbra_state *state,
+		      enum umbra_reason reason)
+{
+	/* Not open yet. */
+	if (call(&objects[0]) != ORIGINAL && patch->nr_hooks)
+		calls = 99;
+	order[calls++ % 16] = state->id * 10 + 2;
+}
+
+static void test_pre_un(struct umbra_patch *patch, struct umbra_state *state,
+			enum umbra_reason reason)
+{
+	if (call(&objects[0]) != ORIGINAL)
+		calls = 99;
+	order[calls++ % 16] = state->id * 10 + 3;
+}
+
+static void test_post_un(struct umbra_patch *patch, struct umbra_state *state,
+			 enum umbra_reason reason)
+{
+	order[calls++ % 16] = state->id * 10 + 4;
+}
+
+#define CALLBACKS {							\
+	.pre_patch = test_pre, .post_patch = test_post,			\
+	.pre_unpatch = test_pre_un, .post_unpatch = test_post_un,	\
+}
+
+static struct umbra_state states_a[2], states_b[2];
+static struct umbra_patch patch_a, patch_b;
+
+/* Both patches as they should be: each test spoils what it is about. */
+static void fresh(void)
+{
+	hook_a = (struct umbra_hook){
+		.symbol = "umbra_test_target",
+		.replacement = replacement_a,
+		.state = STATE_A,
+		.policy = UMBRA_ALWAYS,
+	};
+	hook_b = (struct umbra_hook){
+		.symbol = "umbra_test_target",
+		.replacement = replacement_b,
+		.state = STATE_B,
+		.policy = UMBRA_ALWAYS,
+	};
+	states_a[0] = (struct umbra_state){
+		.id = STATE_A, .name = "a", .is_shadow = true,
+		.callbacks = CALLBACKS,
+	};
+	states_a[1] = (struct umbra_state){
+		.id = STATE_A + 50, .name = "a2", .is_shadow = true,
+		.callbacks = CALLBACKS,
+	};
+	states_b[0] = (struct umbra_state){
+		.id = STATE_B, .name = "b", .is_shadow = true,
+		.callbacks = CALLBACKS,
+	};
+	patch_a = (struct umbra_patch){
+		.mod = THIS_MODULE, .name = "test_a",
+		.states = states_a, .nr_states = 1,
+		.hooks = &hook_a, .nr_hooks = 1,
+	};
+	patch_b = (struct umbra_patch){
+		.mod = THIS_MODULE, .name = "test_b",
+		.states = states_b, .nr_states = 1,
+		.hooks = &hook_b, .nr_hooks = 1,
+	};
+	calls = 0;
+	fail_state = 0;
+}
+
+static bool a_hook_diverts_and_calls_the_original(void)
+{
+	fresh();
+	CHECK(call(&objects[0]) == ORIGINAL);
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(call(&objects[0]) == -ORIGINAL);
+	CHECK(!umbra_disable_patch(&patch_a));
+	CHECK(call(&objects[0]) == ORIGINAL);
+	CHECK(calls == 4);
+	CHECK(order[0] == STATE_A * 10 + 1 && order[1] == STATE_A * 10 + 2);
+	CHECK(order[2] == STATE_A * 10 + 3 && order[3] == STATE_A * 10 + 4);
+	return true;
+}
+
+static bool policy(enum umbra_policy policy, bool with, bool without)
+{
+	fresh();
+	hook_a.policy = policy;
+	hook_a.shadow = SHADOW;
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(umbra_shadow_alloc(&objects[1], SHADOW, 8, GFP_KERNEL, NULL, NULL));
+	CHECK((call(&objects[1]) == -ORIGINAL) == with);
+	CHECK((call(&objects[2]) == -ORIGINAL) == without);
+	CHECK((call(NULL) == -ORIGINAL) == without);
+	umbra_shadow_free(&objects[1], SHADOW, NULL);
+	CHECK((call(&objects[1]) == -ORIGINAL) == without);
+	CHECK(!umbra_disable_patch(&patch_a));
+	return true;
+}
+
+static bool policy_always(void)
+{
+	return policy(UMBRA_ALWAYS, true, true);
+}
+
+static bool policy_has_shadow(void)
+{
+	return policy(UMBRA_HAS_SHADOW, true, false);
+}
+
+static bool policy_lacks_shadow(void)
+{
+	return policy(UMBRA_LACKS_SHADOW, false, true);
+}
+
+/* Tries what must fail, and looks for traces of it. */
+static bool refused(struct umbra_patch *patch, int errno)
+{
+	int ret = umbra_enable_patch(patch);
+
+	if (ret != errno)
+		pr_info("# returned %d, not %d\n", ret, errno);
+	CHECK(ret == errno);
+	CHECK(!live(STATE_A) && !live(STATE_B) && !live(STATE_A + 50));
+	CHECK(umbra_disable_patch(patch) == -ENOENT);
+	return true;
+}
+
+static bool bad_unknown_symbol(void)
+{
+	fresh();
+	hook_a.symbol = "umbra_no_such_function";
+	CHECK(refused(&patch_a, -ENOENT) && calls == 0);
+	return true;
+}
+
+static bool bad_hook_that_lacks_something(void)
+{
+	fresh();
+	hook_a.replacement = NULL;
+	CHECK(refused(&patch_a, -EINVAL));
+	fresh();
+	hook_a.symbol = NULL;
+	CHECK(refused(&patch_a, -EINVAL));
+	fresh();
+	hook_a.policy = 7;
+	CHECK(refused(&patch_a, -EINVAL));
+	fresh();
+	hook_a.symbol = "rcu_is_watching";
+	CHECK(refused(&patch_a, -EINVAL));
+	fresh();
+	hook_a.state = STATE_B;
+	CHECK(refused(&patch_a, -EINVAL));
+	fresh();
+	patch_a.hooks = NULL;
+	CHECK(refused(&patch_a, -EINVAL));
+	CHECK(umbra_enable_patch(NULL) == -EINVAL);
+	CHECK(calls == 0);
+	return true;
+}
+
+static bool r2_bad_zero_id(void)
+{
+	fresh();
+	states_a[0].id = 0;
+	CHECK(refused(&patch_a, -EINVAL) && calls == 0);
+	return true;
+}
+
+static bool r3_bad_duplicate_id(void)
+{
+	fresh();
+	states_a[1] = states_a[0];
+	patch_a.nr_states = 2;
+	CHECK(refused(&patch_a, -EINVAL) && calls == 0);
+	return true;
+}
+
+static bool bad_already_enabled(void)
+{
+	fresh();
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(umbra_enable_patch(&patch_a) == -EEXIST);
+	patch_b.name = "test_a";
+	CHECK(umbra_enable_patch(&patch_b) == -EEXIST);
+	CHECK(call(&objects[0]) == -ORIGINAL);
+	CHECK(!umbra_disable_patch(&patch_a));
+	CHECK(umbra_disable_patch(&patch_a) == -ENOENT);
+	return true;
+}
+
+static bool bad_function_already_hooked(void)
+{
+	struct umbra_hook twice[2];
+
+	fresh();
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(refused(&patch_b, -EBUSY));
+	CHECK(call(&objects[0]) == -ORIGINAL);
+	CHECK(!umbra_disable_patch(&patch_a));
+
+	twice[0] = hook_b;
+	twice[1] = hook_b;
+	patch_b.hooks = twice;
+	patch_b.nr_hooks = 2;
+	CHECK(refused(&patch_b, -EBUSY));
+	CHECK(call(&objects[0]) == ORIGINAL);
+	return true;
+}
+
+static bool r4_bad_names_disagree(void)
+{
+	fresh();
+	CHECK(!umbra_enable_patch(&patch_a));
+	patch_b.nr_hooks = 0;
+	states_b[0].id = STATE_A;
+	CHECK(umbra_enable_patch(&patch_b) == -EINVAL);
+	CHECK(!umbra_disable_patch(&patch_a));
+	return true;
+}
+
+static bool r30_a_failing_pre_patch_undoes_the_others(void)
+{
+	fresh();
+	patch_a.nr_states = 2;
+	fail_state = STATE_A + 50;
+	fail_errno = -EUCLEAN;
+	CHECK(refused(&patch_a, -EUCLEAN));
+	CHECK(calls == 3 && order[0] == STATE_A * 10 + 1);
+	CHECK(order[1] == (STATE_A + 50) * 10 + 1 && order[2] == STATE_A * 10 + 4);
+	CHECK(call(&objects[0]) == ORIGINAL);
+	return true;
+}
+
+static int test_pre_reenters(struct umbra_patch *patch, struct umbra_state *state,
+			     enum umbra_reason reason)
+{
+	return umbra_enable_patch(&patch_b);
+}
+
+static bool bad_enable_from_a_callback(void)
+{
+	fresh();
+	states_a[0].callbacks.pre_patch = test_pre_reenters;
+	CHECK(refused(&patch_a, -EDEADLK));
+	return true;
+}
+
+static bool r69_bad_block_disable(void)
+{
+	fresh();
+	states_a[0].block_disable = true;
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(umbra_disable_patch(&patch_a) == -EPERM);
+	/* The way out: a patch that has the state and does not block. */
+	states_b[0] = states_a[0];
+	states_b[0].block_disable = false;
+	hook_b.state = STATE_A;
+	patch_b.replace = true;
+	CHECK(!umbra_enable_patch(&patch_b));
+	CHECK(call(&objects[0]) == 77);
+	CHECK(!umbra_disable_patch(&patch_b));
+	return true;
+}
+
+static bool r53_replace_hands_function_and_shadows_over(void)
+{
+	void *data;
+
+	fresh();
+	CHECK(!umbra_enable_patch(&patch_a));
+	data = umbra_shadow_alloc(&objects[3], STATE_A, 8, GFP_KERNEL, test_ctor,
+				  (void *)42);
+	CHECK(data);
+	states_b[0] = states_a[0];
+	states_b[0].callbacks.shadow_dtor = test_dtor;
+	hook_b.state = STATE_A;
+	patch_b.replace = true;
+	calls = 0;
+	CHECK(!umbra_enable_patch(&patch_b));
+	/* No callback, the new code, the old shadow. */
+	CHECK(calls == 0 && call(&objects[3]) == 77);
+	CHECK(umbra_shadow_get(&objects[3], STATE_A) == data);
+	CHECK(*(unsigned long *)data == 42);
+	CHECK(umbra_disable_patch(&patch_a) == -ENOENT);
+	atomic_set(&dtors, 0);
+	CHECK(!umbra_disable_patch(&patch_b));
+	/* R22, R51: freed with the state, before the return. */
+	CHECK(atomic_read(&dtors) == 1 && !live(STATE_A));
+	CHECK(call(&objects[3]) == ORIGINAL);
+	return true;
+}
+
+static bool r11_two_patches_share_a_state(void)
+{
+	fresh();
+	CHECK(!umbra_enable_patch(&patch_a));
+	patch_b.nr_hooks = 0;
+	states_b[0] = states_a[0];
+	CHECK(!umbra_enable_patch(&patch_b));
+	CHECK(calls == 2);
+	CHECK(!umbra_disable_patch(&patch_a));
+	CHECK(calls == 2 && call(&objects[0]) == ORIGINAL);
+	CHECK(!umbra_disable_patch(&patch_b));
+	CHECK(calls == 4);
+	return true;
+}
+
+const struct umbra_test umbra_patch_tests[] = {
+	TEST(a_hook_diverts_and_calls_the_original),
+	TEST(policy_always),
+	TEST(policy_has_shadow),
+	TEST(policy_lacks_shadow),
+	TEST(bad_unknown_symbol),
+	TEST(bad_hook_that_lacks_something),
+	TEST(r2_bad_zero_id),
+	TEST(r3_bad_duplicate_id),
+	TEST(bad_already_enabled),
+	TEST(bad_function_already_hooked),
+	TEST(r4_bad_names_disagree),
+	TEST(r30_a_failing_pre_patch_undoes_the_others),
+	TEST(bad_enable_from_a_callback),
+	TEST(r69_bad_block_disable),
+	TEST(r53_replace_hands_function_and_shadows_over),
+	TEST(r11_two_patches_share_a_state),
+	{}
+};
