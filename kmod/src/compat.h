@@ -3,6 +3,16 @@
 #ifndef _UMBRA_COMPAT_H
 #define _UMBRA_COMPAT_H
 
+#ifdef __ASSEMBLY__
+
+/* From 6.2 on a function that is entered by a call accounts for it. */
+#include <asm/nospec-branch.h>
+#ifndef CALL_DEPTH_ACCOUNT
+#define CALL_DEPTH_ACCOUNT
+#endif
+
+#else /* __ASSEMBLY__ */
+
 #include <linux/ftrace.h>
 #include <linux/version.h>
 
@@ -26,5 +36,7 @@ static inline unsigned long umbra_behind_call(unsigned long addr)
 {
 	return addr + MCOUNT_INSN_SIZE;
 }
+
+#endif /* __ASSEMBLY__ */
 
 #endif /* _UMBRA_COMPAT_H */

@@ -26,6 +26,7 @@
 #include <asm/ibt.h>
 #include <asm/nospec-branch.h>
 
+#include "compat.h"
 #include "trampoline.h"
 
 	.section .text, "ax"
@@ -34,6 +35,7 @@
 SYM_FUNC_START_LOCAL(umbra_ask)
 	pushq	%rbp
 	movq	%rsp, %rbp
+	CALL_DEPTH_ACCOUNT
 	pushq	%rdi
 	pushq	%rsi
 	pushq	%rdx
