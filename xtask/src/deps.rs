@@ -78,6 +78,11 @@ const NEEDS: &[Need] = &[
         Sign::Static(BUSYBOX),
         "is the guest's user space",
     ),
+    need(
+        "xz-utils",
+        Sign::Program("xz"),
+        "unpacks the stock kernel's image",
+    ),
     need("cpio", Sign::Program("cpio"), "packs the guest's initramfs"),
 ];
 
@@ -349,7 +354,7 @@ mod tests {
     #[test]
     fn what_is_there_is_not_asked_for() {
         let (_dir, machine) = machine(
-            &["gcc", "objcopy", "make", "qemu-system-x86_64", "cpio"],
+            &["gcc", "objcopy", "make", "qemu-system-x86_64", "xz", "cpio"],
             &[
                 ("/usr/include/stdio.h", b""),
                 ("/usr/lib/x86_64-linux-gnu/libelf.so.1", b""),

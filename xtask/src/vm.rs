@@ -68,6 +68,9 @@ impl Machine {
         if self.icount {
             args.extend(["-icount", "shift=0,sleep=off"].map(String::from));
             append.push_str(" nokaslr norandmaps tsc=reliable");
+            // Without it the kernel calibrates the APIC timer by reading the
+            // clock for 100 ms: millions of reads, each of which QEMU stops at.
+            append.push_str(" nolapic_timer");
         }
         append.push_str(" umbra.run=");
         append.push_str(&self.run);
