@@ -400,6 +400,9 @@ struct umbra_patch {
  * that go, the switch of the hooks, post_unpatch of the states that go (their
  * shadows are freed then), the new states' post_patch.
  *
+ * In a module's init function this has to be the last thing that can fail: the
+ * kernel frees a module whose init fails, whoever holds it.
+ *
  * Context: process, may sleep for seconds (RCU tasks grace periods). Not from
  * a state's callback.
  * Return: 0, or
