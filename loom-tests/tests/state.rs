@@ -1,11 +1,8 @@
 //! Every interleaving of users of one state, under the model checker.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p umbra-state --test loom_state`
-//!
 //! What a state is made of is a `loom::alloc::Track`ed value in an `UnsafeCell`:
 //! loom fails when it leaks, when it is touched without the count's ordering
 //! between, or when two edges run at once.
-#![cfg(loom)]
 #![allow(clippy::result_large_err, reason = "see the crate's own")]
 
 use loom::alloc::Track;
