@@ -243,7 +243,7 @@ mod tests {
             "25,000",
             "at 100,000",
             "31.5",
-            "25000 of id 1",
+            "25,000 of id 1",
             "leaks: none",
         ] {
             assert!(text.contains(part), "{part} not in\n{text}");

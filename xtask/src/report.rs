@@ -9,7 +9,7 @@ pub(crate) fn live(shadows: &BTreeMap<String, u64>) -> String {
     }
     let parts: Vec<String> = shadows
         .iter()
-        .map(|(id, n)| format!("{n} of id {id}"))
+        .map(|(id, n)| format!("{} of id {id}", thousands(n.cast_signed())))
         .collect();
     parts.join(", ")
 }
