@@ -59,7 +59,17 @@ impl Task {
     /// Says what is being done right now.
     pub(crate) fn at(&self, what: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(clip(what, 100)),
+            Some(bar) => {
+                // A count that is full says nothing about what comes next.
+                if bar
+                    .length()
+                    .is_some_and(|total| total > 0 && bar.position() >= total)
+                {
+                    bar.set_style(spinner());
+                    bar.set_length(0);
+                }
+                bar.set_message(clip(what, 100));
+            }
             None => self.beat(|| what.to_owned()),
         }
     }

@@ -155,7 +155,10 @@ pub(crate) fn boot(
     let run = watch(command, machine, &task, &log)?;
     let tests = run.outcome.passed;
     match run.outcome.problems.len() {
-        0 if tests > 0 => task.done(&format!("{tests} tests passed")),
+        0 if tests > 0 => task.done(&format!(
+            "{tests} test{} passed",
+            if tests == 1 { "" } else { "s" }
+        )),
         0 => task.done(""),
         n => {
             task.say(&format!("{n} problem{}", if n == 1 { "" } else { "s" }));
