@@ -3,6 +3,8 @@
  * Hooks, states and patches, on a function of our own, and everything that an
  * author can get wrong: each has its errno, and leaves nothing behind.
  */
+#include <linux/delay.h>
+
 #include "umbra_test.h"
 
 noinline int umbra_test_target(void *obj, int a, int b, int c, int d, int e);
@@ -364,6 +366,47 @@ static bool r11_two_patches_share_a_state(void)
 	return true;
 }
 
+static void test_dtor_sleeps(void *obj, void *shadow)
+{
+	might_sleep();
+	usleep_range(10, 20);
+	order[calls++ % 16] = 5;
+}
+
+static bool d2_r22_a_states_dtor_may_sleep_and_comes_last(void)
+{
+	fresh();
+	states_a[0].callbacks.shadow_dtor = test_dtor_sleeps;
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(umbra_shadow_alloc(&objects[4], STATE_A, 8, GFP_KERNEL, NULL, NULL));
+	CHECK(!umbra_disable_patch(&patch_a));
+	CHECK(calls == 5 && order[3] == STATE_A * 10 + 4 && order[4] == 5);
+	return true;
+}
+
+static bool r55_a_state_that_comes_back_starts_fresh(void)
+{
+	unsigned long *data;
+
+	fresh();
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(umbra_shadow_alloc(&objects[4], STATE_A, 8, GFP_KERNEL, test_ctor,
+				 (void *)42));
+	patch_b.nr_states = 0;
+	patch_b.nr_hooks = 0;
+	patch_b.replace = true;
+	CHECK(!umbra_enable_patch(&patch_b));
+	CHECK(!live(STATE_A) && call(&objects[4]) == ORIGINAL);
+	CHECK(!umbra_disable_patch(&patch_b));
+	CHECK(!umbra_enable_patch(&patch_a));
+	CHECK(!umbra_shadow_get(&objects[4], STATE_A));
+	data = umbra_shadow_get_or_alloc(&objects[4], STATE_A, 8, GFP_KERNEL, NULL,
+					 NULL);
+	CHECK(data && *data == 0);
+	CHECK(!umbra_disable_patch(&patch_a));
+	return true;
+}
+
 const struct umbra_test umbra_patch_tests[] = {
 	TEST(a_hook_diverts_and_calls_the_original),
 	TEST(policy_always),
@@ -381,5 +424,7 @@ const struct umbra_test umbra_patch_tests[] = {
 	TEST(r69_bad_block_disable),
 	TEST(r53_replace_hands_function_and_shadows_over),
 	TEST(r11_two_patches_share_a_state),
+	TEST(d2_r22_a_states_dtor_may_sleep_and_comes_last),
+	TEST(r55_a_state_that_comes_back_starts_fresh),
 	{}
 };

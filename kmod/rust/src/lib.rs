@@ -19,7 +19,7 @@
 //! Every allocation may fail and is asked for with the caller's `gfp`; no path
 //! panics in normal operation; no local is aligned to more than 8 in a function
 //! that C calls, because kernel C aligns the stack to 8 only. The trampoline
-//! aligns it to 16 for [`slots::umbra_rs_decide`].
+//! aligns it to 16 for the decision (`slots`).
 #![no_std]
 
 extern crate alloc;

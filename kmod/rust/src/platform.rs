@@ -90,6 +90,7 @@ unsafe impl Smr for Kernel {
         Guard(PhantomData)
     }
 
+    // SAFETY: the caller's promises are the trait's: unreachable, retired once.
     unsafe fn retire(&self, link: NonNull<Link>) {
         if push(link) {
             ffi::umbra_c_queue_reclaim();

@@ -7,6 +7,8 @@
 clean() {
 	is "$1: no hook is left" 1 "$(grep -vc '^hits' $debug/hooks)"
 	is "$1: no patch is left" "" "$(cat $sysfs/patches)"
+	is "r89_$1: ftrace has nothing of ours" 0 \
+		"$(grep -c 'umbra\|security_inode' /sys/kernel/debug/tracing/enabled_functions)"
 	is "$1: no shadow is left" 0 "$(awk 'NR > 1 { n += $2 } END { print n + 0 }' $debug/types)"
 }
 
@@ -52,6 +54,11 @@ ok "umbra_unit is disabled" unit 0
 says "nor disabled twice" "No such file" unit 0
 ok "umbra_unit unloads" rmmod umbra_unit
 clean "after no memory"
+
+step "a pre_patch that fails"
+says "r17_insmod reports what pre_patch returned" "Not a directory" \
+	load umbra_demo_p1 path=/proc/version/x
+clean "after a failed insmod"
 
 step "unload under load"
 tree /demo 4 100
@@ -109,7 +116,7 @@ step "leak audit"
 ok "a module that leaks" load umbra_test leak=3
 rmmod umbra_test
 ok "umbra unloads" rmmod umbra
-is "the audit names the leak" "id 599: 3 shadows were never freed" \
+is "r54_the audit names a leak" "id 599: 3 shadows were never freed" \
 	"$(dmesg | sed -n 's/.*leak audit: //p' | tail -n 1)"
 is "and counts it" "unloaded, 3 shadows leaked" \
 	"$(dmesg | sed -n 's/.*\] umbra: \(unloaded.*\)/\1/p' | tail -n 1)"
