@@ -1,6 +1,7 @@
 //! What a transition reports while it runs: tracepoints, timelines, tests.
 
-use crate::patch::{Callback, Patch, State};
+use crate::name::Name;
+use crate::patch::{Callback, Difference, Object, Patch, State};
 use crate::refusal::Refusal;
 use core::fmt;
 
@@ -15,6 +16,8 @@ impl Errno {
     pub const ENOENT: Self = Self(-2);
     /// No memory.
     pub const ENOMEM: Self = Self(-12);
+    /// A callback panicked.
+    pub const PANICKED: Self = Self(-130);
     /// In use by someone else.
     pub const EBUSY: Self = Self(-16);
     /// There already.
@@ -31,6 +34,7 @@ impl fmt::Display for Errno {
             Self::EPERM => "EPERM",
             Self::ENOENT => "ENOENT",
             Self::ENOMEM => "ENOMEM",
+            Self::PANICKED => "EOWNERDEAD",
             Self::EBUSY => "EBUSY",
             Self::EEXIST => "EEXIST",
             Self::EINVAL => "EINVAL",
@@ -56,6 +60,8 @@ pub enum Reason {
     Reverse = 3,
     /// A transition is being taken back because a step of it failed.
     Failed = 4,
+    /// The clean-up that a forced transition had to put off is made up for.
+    Forced = 5,
 }
 
 impl Reason {
@@ -67,6 +73,7 @@ impl Reason {
             Self::Replace => "replace",
             Self::Reverse => "reverse",
             Self::Failed => "failed",
+            Self::Forced => "forced",
         }
     }
 }
@@ -107,6 +114,31 @@ pub enum Event<'a> {
         /// What it returned; only a `pre_patch` can fail.
         result: Result<(), Errno>,
     },
+    /// A callback of an object returned; [`Rules::Mainline`](crate::Rules) only.
+    ObjectCalled {
+        /// Whose callback.
+        patch: &'a Patch,
+        /// The object it belongs to.
+        object: &'a Object,
+        /// Which one.
+        callback: Callback,
+        /// Why.
+        reason: Reason,
+        /// What it returned; only a `pre_patch` can fail.
+        result: Result<(), Errno>,
+    },
+    /// A patch that is being enabled describes a state of it differently from
+    /// the enabled patch of this name; that is allowed.
+    Disagrees {
+        /// The patch.
+        patch: &'a Patch,
+        /// Its state.
+        state: &'a State,
+        /// The patch that has it too.
+        other: Name,
+        /// In what they differ.
+        what: Difference,
+    },
     /// The gate of this state opened (true) or closed.
     Gate(&'a State, bool),
     /// The shadow variables of this state were handed to reclamation.
@@ -119,11 +151,17 @@ pub enum Event<'a> {
     Switched(Direction),
     /// The switch failed and was undone by the host.
     SwitchFailed(Errno),
+    /// The switch was ended by force while running code was not over.
+    Forced(Direction),
+    /// The state's clean-up waits until nothing can run this patch's code.
+    Quarantined(&'a Patch, &'a State),
+    /// This patch is no longer enabled, but its code may still run.
+    Pinned(&'a Patch),
     /// The transition changed its direction at someone's request.
     Reversed(Direction),
     /// This patch is no longer installed, and nothing of it is called again.
     Removed(&'a Patch),
     /// The transition is over: the request was carried out (true), or all of it
-    /// was taken back.
-    Ended(&'a Patch, bool),
+    /// was taken back. With the name of the patch it was about.
+    Ended(Name, bool),
 }

@@ -4,13 +4,35 @@
 use crate::event::{Direction, Errno, Event, Reason};
 use crate::gate::Gate;
 use crate::installed::Installed;
-use crate::patch::{Callback, Hook, Patch, State};
+use crate::patch::{Callback, Hook, Object, Patch, State};
 use crate::plan::Who;
 use crate::steps::Transition;
 
 /// What the engine asks of the place it runs in.
 ///
 /// All methods may sleep. None may call back into the engine.
+///
+/// # What a callback may do
+/// | | |
+/// |---|---|
+/// | sleep, take locks, allocate | yes; nothing of ours is held but the host's own lock around the engine |
+/// | use the shadow tables, those of its own state too | yes |
+/// | fail | `pre_patch` only |
+/// | enable, disable or reverse a patch | no: the engine is borrowed, so it does not compile; a host that hides the engine behind a lock refuses what comes from inside (the kernel module with `-EBUSY`) |
+/// | panic, in userspace | the step counts as having returned [`Errno::PANICKED`]: the engine may be stepped on after the panic was caught |
+///
+/// ```compile_fail
+/// # use umbra_state::*;
+/// struct Sly<'a>(&'a mut Engine);
+/// # impl Host for Sly<'_> {
+/// #     fn switch(&mut self, _: &Switch<'_>) -> Result<Progress, Errno> { Ok(Progress::Done) }
+/// #     fn free_shadows(&mut self, _: &Patch, _: &State) {}
+/// #     fn barrier(&mut self) {}
+/// fn call(&mut self, _: &Patch, _: &State, _: Callback, _: Reason) -> Result<(), Errno> {
+///     self.0.disable("another", self).map_err(|refusal| refusal.errno())
+/// }
+/// # }
+/// ```
 pub trait Host {
     /// Calls one callback of a state. Only called for a callback that the
     /// state's `callbacks` contain.
@@ -46,6 +68,34 @@ pub trait Host {
     /// the transition the patch's code may be unloaded.
     fn barrier(&mut self);
 
+    /// Calls one callback of an object. [`Rules::Mainline`](crate::Rules) only.
+    ///
+    /// # Errors
+    /// As of [`Host::call`].
+    fn call_object(&mut self, call: &ObjectCall<'_>) -> Result<(), Errno> {
+        let _ = call;
+        Ok(())
+    }
+
+    /// Redirects the functions of one object. [`Rules::Mainline`](crate::Rules)
+    /// only.
+    ///
+    /// # Errors
+    /// The transition is taken back.
+    fn patch_object(&mut self, patch: &Patch, object: &Object) -> Result<(), Errno> {
+        let _ = (patch, object);
+        Ok(())
+    }
+
+    /// Whether nothing can run code of this patch any more, nor use what it
+    /// attached: every task has been seen outside since. Asked about patches
+    /// that a forced transition took away; a host that cannot tell says no, and
+    /// keeps them.
+    fn quiescent(&mut self, patch: &Patch) -> bool {
+        let _ = patch;
+        false
+    }
+
     /// Something happened. Does nothing unless a host wants to know.
     fn event(&mut self, event: &Event<'_>) {
         let _ = event;
@@ -68,6 +118,34 @@ pub struct Switch<'a> {
     pub(crate) installed: &'a Installed,
     pub(crate) transition: &'a Transition,
     pub(crate) direction: Direction,
+    pub(crate) forced: bool,
+}
+
+/// A callback of an object, with what mainline lets it ask for.
+#[derive(Clone, Copy)]
+pub struct ObjectCall<'a> {
+    /// Whose callback.
+    pub patch: &'a Patch,
+    /// The object it belongs to.
+    pub object: &'a Object,
+    /// Which one.
+    pub callback: Callback,
+    /// Why, which mainline does not say.
+    pub reason: Reason,
+    pub(crate) before: &'a [Patch],
+}
+
+impl<'a> ObjectCall<'a> {
+    /// `klp_get_state()`: the state of the callback's own patch.
+    pub fn state(&self, id: u64) -> Option<&'a State> {
+        self.patch.state(id)
+    }
+
+    /// `klp_get_prev_state()`: the same state of the latest patch before the
+    /// one in transition.
+    pub fn prev_state(&self, id: u64) -> Option<&'a State> {
+        self.before.iter().rev().find_map(|patch| patch.state(id))
+    }
 }
 
 /// One end of a hook's change.
@@ -97,6 +175,12 @@ impl<'a> Switch<'a> {
         self.direction
     }
 
+    /// The switch is to be over when this call returns, whoever still runs the
+    /// other code: someone forced it.
+    pub fn forced(&self) -> bool {
+        self.forced
+    }
+
     /// The patch that the transition is about.
     pub fn patch(&self) -> Option<&'a Patch> {
         self.transition.subject(self.installed)
@@ -108,6 +192,7 @@ impl<'a> Switch<'a> {
             installed,
             transition,
             direction,
+            ..
         } = *self;
         transition.plan.hooks.iter().map(move |moved| {
             let target = |(who, index): (Who, u32)| {

@@ -12,8 +12,9 @@
 use crate::gate::Gate;
 use crate::mem::{OutOfMemory, Seed, boxed};
 use crate::name::Name;
-use crate::patch::Patch;
+use crate::patch::{Difference, Fingerprint, Patch, Replace, State};
 use crate::refcount::{Phase, RefCount, Word};
+use crate::rules::Strictness;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use hashbrown::{HashMap, HashSet};
@@ -25,7 +26,8 @@ pub(crate) struct Slot {
     pub(crate) gate: Gate,
     /// As its users call it. Stale while dormant.
     pub(crate) name: Name,
-    pub(crate) is_shadow: bool,
+    /// As its latest user describes it. Stale while dormant.
+    pub(crate) print: Fingerprint,
 }
 
 /// One state as it is now, for reports.
@@ -48,6 +50,13 @@ pub struct StateInfo {
 #[derive(Debug)]
 pub struct Installed {
     pub(crate) patches: Vec<Patch>,
+    /// Known, and not enabled.
+    pub(crate) registered: Vec<Patch>,
+    /// No longer enabled, but their code may still run: a forced transition
+    /// took them away. Their states are those whose clean-up they owe, the next
+    /// one last.
+    pub(crate) pinned: Vec<Patch>,
+    pub(crate) strictness: Strictness,
     pub(crate) slots: HashMap<u64, Box<Slot>, Seed>,
     pub(crate) functions: HashSet<usize, Seed>,
     pub(crate) running: Option<Name>,
@@ -60,6 +69,9 @@ impl Installed {
         let seed = Seed(seed);
         Self {
             patches: Vec::new(),
+            registered: Vec::new(),
+            pinned: Vec::new(),
+            strictness: Strictness::Compat,
             slots: HashMap::with_hasher(seed),
             functions: HashSet::with_hasher(seed),
             running: None,
@@ -70,6 +82,22 @@ impl Installed {
     /// The enabled patches, in the order in which they were enabled.
     pub fn patches(&self) -> &[Patch] {
         &self.patches
+    }
+
+    /// The patches that are known and not enabled.
+    pub fn registered(&self) -> &[Patch] {
+        &self.registered
+    }
+
+    /// The patches that a forced transition took away while their code might
+    /// still run. Their states are those in quarantine.
+    pub fn pinned(&self) -> &[Patch] {
+        &self.pinned
+    }
+
+    /// What becomes of descriptors that differ.
+    pub const fn strictness(&self) -> Strictness {
+        self.strictness
     }
 
     /// The patch whose transition is running, if one is.
@@ -107,9 +135,26 @@ impl Installed {
             .position(|patch| patch.name.as_str() == name)
     }
 
-    /// Any enabled patch that has the state: for sentences about it.
+    /// The latest enabled patch that has the state: for sentences about it.
     pub(crate) fn user_of(&self, id: u64) -> Name {
         self.patches
+            .iter()
+            .rfind(|p| p.state(id).is_some())
+            .map_or(Name::EMPTY, |p| p.name)
+    }
+
+    /// A patch of a set that has the state, and its set.
+    pub(crate) fn replace_of(&self, id: u64) -> Option<(Name, Replace)> {
+        let set = |p: &&Patch| matches!(p.replace, Replace::Set(_));
+        let mut users = self.patches.iter().filter(set);
+        users
+            .find(|p| p.state(id).is_some())
+            .map(|p| (p.name, p.replace))
+    }
+
+    /// The pinned patch that owes the state's clean-up.
+    pub(crate) fn pinned_by(&self, id: u64) -> Name {
+        self.pinned
             .iter()
             .find(|p| p.state(id).is_some())
             .map_or(Name::EMPTY, |p| p.name)
@@ -124,10 +169,43 @@ impl Installed {
             .map_or(Name::EMPTY, |p| p.name)
     }
 
-    /// Makes room for all that enabling `patch` will ever store, so that the
-    /// transition itself asks for no memory. Slots that were made before it ran
+    /// In what the states of `patch` differ from those of enabled patches.
+    pub(crate) fn differences<'a>(
+        &'a self,
+        patch: &'a Patch,
+    ) -> impl Iterator<Item = (&'a State, Name, Difference)> {
+        patch.states.iter().filter_map(|state| {
+            let slot = self.slots.get(&state.id)?;
+            if slot.count.load().users() == 0 {
+                return None;
+            }
+            let what = slot.print.difference(state.fingerprint())?;
+            Some((state, self.user_of(state.id), what))
+        })
+    }
+
+    /// The patches that a new one replaces go, registered ones too (R87).
+    pub(crate) fn forget_registered(&mut self, replace: Replace, mut gone: impl FnMut(&Patch)) {
+        self.registered.retain(|patch| {
+            let stays = match replace {
+                Replace::Nothing => true,
+                Replace::All => false,
+                Replace::Set(_) => patch.replace != replace,
+            };
+            if !stays {
+                gone(patch);
+            }
+            stays
+        });
+    }
+
+    /// Makes room for all that enabling `patch` in place of so many others will
+    /// ever store, so that the transition itself asks for no memory. Slots that were made before it ran
     /// out stay, dormant: nobody can tell them from none.
-    pub(crate) fn make_room(&mut self, patch: &Patch) -> Result<(), OutOfMemory> {
+    pub(crate) fn make_room(&mut self, patch: &Patch, leaving: usize) -> Result<(), OutOfMemory> {
+        // The patches that leave, or the new one, if the end is forced.
+        self.pinned.try_reserve(leaving.max(1))?;
+        self.registered.try_reserve(1)?;
         self.patches.try_reserve(1)?;
         self.functions.try_reserve(patch.hooks.len())?;
         self.slots.try_reserve(patch.states.len())?;
@@ -137,7 +215,7 @@ impl Installed {
                     count: RefCount::new(),
                     gate: Gate::new(),
                     name: state.name,
-                    is_shadow: state.is_shadow,
+                    print: state.fingerprint(),
                 };
                 self.slots.insert(state.id, boxed(slot)?);
             }
@@ -148,7 +226,7 @@ impl Installed {
                 && slot.count.load().phase() == Phase::Dormant
             {
                 slot.name = state.name;
-                slot.is_shadow = state.is_shadow;
+                slot.print = state.fingerprint();
             }
         }
         Ok(())
@@ -159,7 +237,7 @@ fn info(id: u64, slot: &Slot) -> StateInfo {
     StateInfo {
         id,
         name: slot.name,
-        is_shadow: slot.is_shadow,
+        is_shadow: slot.print.is_shadow,
         word: slot.count.load(),
         open: slot.gate.is_open(),
     }

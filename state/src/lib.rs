@@ -15,7 +15,8 @@
 //! - [`patch`]: what an author says of a patch.
 //! - [`mod@plan`]: what a request would do; [`refusal`]: why it would not.
 //! - [`transition`]: does it, or takes it back; [`host`]: with whose hands;
-//!   [`event`]: and tells of it.
+//!   [`event`]: and tells of it; [`force`]: by force, and what waits then.
+//! - [`rules`]: ours, and in running code those that exist.
 //! - [`refcount`]: one word a state: phase, users, generation.
 //! - [`gate`]: the one load by which patched code asks whether a state is on.
 //! - [`snapshot`]: reports for other threads (`std`).
@@ -24,7 +25,9 @@
 //! S1 each edge of a count runs its callbacks once, in the frozen order. S2 a
 //! plan is a pure function. S3 what is refused, fails or is reversed changes
 //! nothing. S4 a gate is open only between the return of `post_patch` and the
-//! call of `pre_unpatch`. S5 (forced transitions) comes later.
+//! call of `pre_unpatch`. S5 shadows outlive every task that may still use them,
+//! forced transitions included ([`force`]). S6 the [`rules`] that exist can be
+//! run beside ours.
 //!
 //! # Features
 //! Without `std` the crate is for a kernel: it allocates only in ways that can
@@ -68,6 +71,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod event;
+pub mod force;
 pub mod gate;
 pub mod host;
 pub mod installed;
@@ -77,6 +81,8 @@ pub mod patch;
 pub mod plan;
 pub mod refcount;
 pub mod refusal;
+mod register;
+pub mod rules;
 pub mod shadows;
 #[cfg(feature = "std")]
 pub mod snapshot;
@@ -84,14 +90,16 @@ mod steps;
 pub mod transition;
 
 pub use event::{Direction, Errno, Event, Reason};
+pub use force::NotForceable;
 pub use gate::Gate;
-pub use host::{Change, Host, Progress, Switch, Target};
+pub use host::{Change, Host, ObjectCall, Progress, Switch, Target};
 pub use installed::{Installed, StateInfo};
 pub use mem::OutOfMemory;
 pub use name::Name;
-pub use patch::{Callback, Callbacks, Hook, Patch, Replace, State};
-pub use plan::{Plan, Request, Rules, plan};
+pub use patch::{Callback, Callbacks, Hook, Object, Patch, Replace, State};
+pub use plan::{Plan, Request, plan};
 pub use refcount::{Phase, RefCount};
 pub use refusal::Refusal;
+pub use rules::{Rules, Strictness};
 pub use shadows::Shadows;
 pub use transition::{Cause, Engine, NotReversible, Status};

@@ -109,6 +109,12 @@ pub struct State {
     pub callbacks: Callbacks,
     /// Called once per shadow variable when they are freed with the state.
     pub shadow_dtor: Option<Dtor>,
+    /// How many bytes one of its shadow variables has; 0 for unsaid. Only
+    /// compared, never allocated by.
+    pub shadow_size: u32,
+    /// The version by which [`Rules::Mainline`](crate::Rules::Mainline) compares
+    /// patches; nothing else looks at it.
+    pub version: u32,
     /// The host's own; see the module's introduction.
     pub cookie: usize,
 }
@@ -123,6 +129,114 @@ impl State {
             block_disable: false,
             callbacks: Callbacks::ALL,
             shadow_dtor: None,
+            shadow_size: 0,
+            version: 0,
+            cookie: 0,
+        }
+    }
+
+    /// What the users of a state are compared by.
+    pub const fn fingerprint(&self) -> Fingerprint {
+        Fingerprint {
+            is_shadow: self.is_shadow,
+            block_disable: self.block_disable,
+            shadow_size: self.shadow_size,
+            callbacks: self.callbacks,
+        }
+    }
+}
+
+/// What two descriptors of one id should have in common besides the name.
+///
+/// A name or an `is_shadow` that differs is always refused: who ends the state
+/// would not know what to free. The others may differ on purpose (a newer patch
+/// that learned to undo drops its `block_disable`: R71), so they are refused
+/// only by [`Strictness::Strict`](crate::Strictness::Strict) and reported
+/// otherwise. What two patches mean by equal descriptors nobody can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// See [`State::is_shadow`].
+    pub is_shadow: bool,
+    /// See [`State::block_disable`].
+    pub block_disable: bool,
+    /// See [`State::shadow_size`].
+    pub shadow_size: u32,
+    /// See [`State::callbacks`].
+    pub callbacks: Callbacks,
+}
+
+/// In what two fingerprints differ: the first of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Difference {
+    /// Whether shadow variables belong to the state.
+    IsShadow,
+    /// How large they are, when both said so.
+    ShadowSize,
+    /// Whether the state can be undone.
+    BlockDisable,
+    /// Which callbacks there are.
+    Callbacks,
+}
+
+impl Difference {
+    /// The field's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IsShadow => "is_shadow",
+            Self::ShadowSize => "shadow_size",
+            Self::BlockDisable => "block_disable",
+            Self::Callbacks => "callbacks",
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Fingerprint {
+    /// The most serious difference, if there is one.
+    pub fn difference(self, other: Self) -> Option<Difference> {
+        let sized = self.shadow_size != 0 && other.shadow_size != 0;
+        if self.is_shadow != other.is_shadow {
+            Some(Difference::IsShadow)
+        } else if sized && self.shadow_size != other.shadow_size {
+            Some(Difference::ShadowSize)
+        } else if self.block_disable != other.block_disable {
+            Some(Difference::BlockDisable)
+        } else if self.callbacks != other.callbacks {
+            Some(Difference::Callbacks)
+        } else {
+            None
+        }
+    }
+}
+
+/// One object that a patch changes under
+/// [`Rules::Mainline`](crate::Rules::Mainline): the kernel, or a module.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Object {
+    /// The module's name, or what people call the kernel.
+    pub name: Name,
+    /// Its callbacks, which belong to the pair of patch and object.
+    pub callbacks: Callbacks,
+    /// It is there. One that is not is skipped until it comes.
+    pub loaded: bool,
+    /// The host's own; see the module's introduction.
+    pub cookie: usize,
+}
+
+impl Object {
+    /// An object that is there, with all four callbacks.
+    pub const fn new(name: Name) -> Self {
+        Self {
+            name,
+            callbacks: Callbacks::ALL,
+            loaded: true,
             cookie: 0,
         }
     }
@@ -163,6 +277,16 @@ pub enum Replace {
     Nothing,
     /// They all go in the same transition: atomic replace.
     All,
+    /// The one of the same set goes, the others stay. Patches of different sets
+    /// have no state in common, so a set is a system of its own.
+    Set(u32),
+}
+
+impl Replace {
+    /// What the older flag means.
+    pub const fn from_flag(replace: bool) -> Self {
+        if replace { Self::All } else { Self::Nothing }
+    }
 }
 
 /// A patch as its author describes it.
@@ -177,6 +301,9 @@ pub struct Patch {
     pub states: Vec<State>,
     /// The functions that it redirects.
     pub hooks: Vec<Hook>,
+    /// The objects that it changes, for
+    /// [`Rules::Mainline`](crate::Rules::Mainline) only.
+    pub objects: Vec<Object>,
     /// The host's own; see the module's introduction.
     pub cookie: usize,
 }
@@ -189,6 +316,7 @@ impl Patch {
             replace: Replace::Nothing,
             states: Vec::new(),
             hooks: Vec::new(),
+            objects: Vec::new(),
             cookie: 0,
         }
     }
@@ -207,6 +335,14 @@ impl Patch {
     /// [`OutOfMemory`]; the patch is as before.
     pub fn push_hook(&mut self, hook: Hook) -> Result<(), OutOfMemory> {
         push(&mut self.hooks, hook)
+    }
+
+    /// Adds an object at the end.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the patch is as before.
+    pub fn push_object(&mut self, object: Object) -> Result<(), OutOfMemory> {
+        push(&mut self.objects, object)
     }
 
     /// The state with this id. Linear in the patch's states.

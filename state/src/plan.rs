@@ -28,21 +28,10 @@
 
 use crate::installed::Installed;
 use crate::mem::{OutOfMemory, push};
-use crate::name::Name;
-use crate::patch::{Callback, Patch, Replace, STATE_ID_MAX, State};
-use crate::refcount::USERS_MAX;
+use crate::patch::{Callback, Object, Patch, State};
 use crate::refusal::Refusal;
+use crate::rules::{self, Rules};
 use alloc::vec::Vec;
-use hashbrown::HashMap;
-
-/// Which rules to plan by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rules {
-    /// Those of the requirements.
-    #[default]
-    Umbra,
-}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +40,8 @@ pub enum Request<'a> {
     Enable(&'a Patch),
     /// Disable the enabled patch of this name.
     Disable(&'a str),
+    /// Forget the patch of this name, which is registered and not enabled.
+    Unregister(&'a str),
 }
 
 /// Whose state a step is about.
@@ -84,6 +75,18 @@ pub enum Op {
     PostUnpatch,
     /// The end of 0 to 1: `post_patch`, the gate opens.
     PostPatch,
+    /// The functions of one object are redirected, which may fail. Under
+    /// [`Rules::Mainline`] only; elsewhere that is the switch's work.
+    PatchObject,
+}
+
+/// What of a patch a step is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The state at this position of its list.
+    State(u32),
+    /// The object at this position of its list; [`Rules::Mainline`] only.
+    Object(u32),
 }
 
 /// One step of a plan.
@@ -93,9 +96,9 @@ pub struct Step {
     pub op: Op,
     /// To whose state.
     pub who: Who,
-    /// Where the state is in that patch's list.
-    pub index: u32,
-    /// The state's id; 0 for a switch.
+    /// Which of that patch's states or objects.
+    pub part: Part,
+    /// The state's id; 0 for a switch and for an object.
     pub state: u64,
     /// The callback, if the patch brings it.
     pub call: Option<Callback>,
@@ -175,7 +178,7 @@ impl Plan {
             .map(|step| step.state)
     }
 
-    const fn empty() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self {
             steps: Vec::new(),
             hooks: Vec::new(),
@@ -185,35 +188,58 @@ impl Plan {
         }
     }
 
-    fn step(&mut self, op: Op, who: Who, index: usize, state: &State) -> Result<(), OutOfMemory> {
-        let callback = match op {
-            Op::PrePatch => Some(Callback::PrePatch),
-            Op::PreUnpatch => Some(Callback::PreUnpatch),
-            Op::PostUnpatch => Some(Callback::PostUnpatch),
-            Op::PostPatch => Some(Callback::PostPatch),
-            Op::Share | Op::Inherit | Op::Unshare | Op::Switch => None,
-        };
+    /// Adds a step of a state.
+    pub(crate) fn step(
+        &mut self,
+        op: Op,
+        who: Who,
+        index: usize,
+        state: &State,
+    ) -> Result<(), OutOfMemory> {
         let step = Step {
             op,
             who,
-            index: index as u32,
+            part: Part::State(index as u32),
             state: state.id,
-            call: callback.filter(|&callback| state.callbacks.contains(callback)),
+            call: op.callback().filter(|&c| state.callbacks.contains(c)),
             frees: op == Op::PostUnpatch && state.is_shadow,
+        };
+        push(&mut self.steps, step)
+    }
+
+    /// Adds a step of an object.
+    pub(crate) fn object(
+        &mut self,
+        op: Op,
+        who: Who,
+        index: usize,
+        object: &Object,
+    ) -> Result<(), OutOfMemory> {
+        let step = Step {
+            op,
+            who,
+            part: Part::Object(index as u32),
+            state: 0,
+            call: op.callback().filter(|&c| object.callbacks.contains(c)),
+            frees: false,
         };
         push(&mut self.steps, step)
     }
 
     /// Adds the switch, and after it the second halves of the edges whose first
     /// halves the plan has so far: clean-ups first.
-    fn finish(&mut self, installed: &Installed, patch: Option<&Patch>) -> Result<(), OutOfMemory> {
+    pub(crate) fn finish(
+        &mut self,
+        installed: &Installed,
+        patch: Option<&Patch>,
+    ) -> Result<(), OutOfMemory> {
         self.switch_at = self.steps.len();
         push(
             &mut self.steps,
             Step {
                 op: Op::Switch,
                 who: Who::Incoming,
-                index: 0,
+                part: Part::State(0),
                 state: 0,
                 call: None,
                 frees: false,
@@ -224,7 +250,7 @@ impl Plan {
             (Op::PrePatch, Op::PostPatch),
         ] {
             for at in 0..self.switch_at {
-                let Some(&Step { op, who, index, .. }) = self.steps.get(at) else {
+                let Some(&Step { op, who, part, .. }) = self.steps.get(at) else {
                     continue;
                 };
                 if op != first {
@@ -234,12 +260,58 @@ impl Plan {
                     Who::Incoming => patch,
                     Who::Installed(at) => installed.patches.get(at as usize),
                 };
-                if let Some(state) = of.and_then(|patch| patch.states.get(index as usize)) {
-                    self.step(second, who, index as usize, state)?;
+                let Some(of) = of else { continue };
+                match part {
+                    Part::State(index) => {
+                        if let Some(state) = of.states.get(index as usize) {
+                            self.step(second, who, index as usize, state)?;
+                        }
+                    }
+                    Part::Object(index) => {
+                        if let Some(object) = of.objects.get(index as usize) {
+                            self.object(second, who, index as usize, object)?;
+                        }
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Puts the first `done` steps into the order in which [`Rules::V1`] and
+    /// [`Rules::Mainline`] undo: each list from its front, what was being
+    /// disabled before what was being enabled. (The engine undoes from the
+    /// end.) Does nothing when it was done before.
+    pub(crate) fn undo_forward(&mut self, done: usize) {
+        let done = done.min(self.switch_at);
+        let place = |step: &Step| {
+            let (Part::State(index) | Part::Object(index)) = step.part;
+            let who = match step.who {
+                Who::Installed(at) => at,
+                Who::Incoming => u32::MAX,
+            };
+            (who, index)
+        };
+        if let Some(steps) = self.steps.get_mut(..done) {
+            // In place, and stable enough: two steps with one key are one
+            // object's pre_patch and its patching, of which only one undoes.
+            steps.sort_unstable_by_key(|step| {
+                (step.op == Op::PreUnpatch, core::cmp::Reverse(place(step)))
+            });
+        }
+    }
+}
+
+impl Op {
+    /// The callback that the step calls where there is one.
+    pub const fn callback(self) -> Option<Callback> {
+        match self {
+            Self::PrePatch => Some(Callback::PrePatch),
+            Self::PreUnpatch => Some(Callback::PreUnpatch),
+            Self::PostUnpatch => Some(Callback::PostUnpatch),
+            Self::PostPatch => Some(Callback::PostPatch),
+            Self::Share | Self::Inherit | Self::Unshare | Self::Switch | Self::PatchObject => None,
+        }
     }
 }
 
@@ -248,267 +320,16 @@ impl Plan {
 /// # Errors
 /// A [`Refusal`] with the rule that forbids it and the way out.
 pub fn plan(installed: &Installed, request: Request<'_>, rules: Rules) -> Result<Plan, Refusal> {
-    let Rules::Umbra = rules;
     if let Some(patch) = installed.running {
         return Err(Refusal::TransitionRunning { patch });
     }
-    match request {
-        Request::Enable(patch) => enable(installed, patch),
-        Request::Disable(name) => disable(installed, name),
+    match (request, rules) {
+        (Request::Enable(patch), Rules::Umbra) => rules::umbra::enable(installed, patch),
+        (Request::Disable(name), Rules::Umbra) => rules::umbra::disable(installed, name),
+        (Request::Enable(patch), Rules::V1) => rules::v1::enable(installed, patch),
+        (Request::Disable(name), Rules::V1) => rules::v1::disable(installed, name),
+        (Request::Enable(patch), Rules::Mainline) => rules::mainline::enable(installed, patch),
+        (Request::Disable(name), Rules::Mainline) => rules::mainline::disable(installed, name),
+        (Request::Unregister(name), _) => rules::unregister(installed, name),
     }
-}
-
-type ById = HashMap<u64, u32, crate::mem::Seed>;
-type ByFunction = HashMap<usize, (Who, u32), crate::mem::Seed>;
-
-fn enable(installed: &Installed, patch: &Patch) -> Result<Plan, Refusal> {
-    if installed.position(patch.name.as_str()).is_some() {
-        return Err(Refusal::AlreadyEnabled { patch: patch.name });
-    }
-    let ids = check_states(installed, patch)?;
-    for state in &patch.states {
-        check_against(installed, patch, state)?;
-    }
-    let replaces = match patch.replace {
-        Replace::Nothing => false,
-        Replace::All => true,
-    };
-
-    let mut plan = Plan::empty();
-    plan.incoming = true;
-    for (index, state) in patch.states.iter().enumerate() {
-        let op = match installed.users(state.id) {
-            0 => Op::PrePatch,
-            _ if replaces => Op::Inherit,
-            _ => Op::Share,
-        };
-        plan.step(op, Who::Incoming, index, state)?;
-    }
-    if replaces {
-        plan.leaving = 0..installed.patches.len();
-        leave_all(installed, patch, &ids, &mut plan)?;
-    }
-    plan_hooks(installed, patch, &ids, &mut plan)?;
-    plan.finish(installed, Some(patch))?;
-    Ok(plan)
-}
-
-/// All installed patches give their shares back, and `patch` has taken its own.
-fn leave_all(
-    installed: &Installed,
-    patch: &Patch,
-    ids: &ById,
-    plan: &mut Plan,
-) -> Result<(), Refusal> {
-    // How many users of a state that goes are still to be met. Who meets it at
-    // one is the last, however many share it (T2).
-    let mut left = ById::with_hasher(installed.seed);
-    for (at, old) in installed.patches.iter().enumerate() {
-        left.try_reserve(old.states.len())
-            .map_err(OutOfMemory::from)?;
-        for (index, state) in old.states.iter().enumerate() {
-            let who = Who::Installed(at as u32);
-            if ids.contains_key(&state.id) {
-                plan.step(Op::Unshare, who, index, state)?;
-                continue;
-            }
-            if state.block_disable {
-                return Err(Refusal::Blocked {
-                    state: state.id,
-                    name: state.name,
-                    by: old.name,
-                    replacement: Some(patch.name),
-                });
-            }
-            let left = left
-                .entry(state.id)
-                .or_insert_with(|| installed.users(state.id));
-            let op = if *left <= 1 {
-                Op::PreUnpatch
-            } else {
-                Op::Unshare
-            };
-            *left = left.saturating_sub(1);
-            plan.step(op, who, index, state)?;
-        }
-    }
-    Ok(())
-}
-
-fn disable(installed: &Installed, name: &str) -> Result<Plan, Refusal> {
-    let Some(at) = installed.position(name) else {
-        return Err(Refusal::NotEnabled {
-            patch: Name::cut(name),
-        });
-    };
-    let mut plan = Plan::empty();
-    plan.leaving = at..at + 1;
-    let who = Who::Installed(at as u32);
-    if let Some(patch) = installed.patches.get(at) {
-        for (index, state) in patch.states.iter().enumerate() {
-            if installed.users(state.id) > 1 {
-                plan.step(Op::Unshare, who, index, state)?;
-            } else if state.block_disable {
-                return Err(Refusal::Blocked {
-                    state: state.id,
-                    name: state.name,
-                    by: patch.name,
-                    replacement: None,
-                });
-            } else {
-                plan.step(Op::PreUnpatch, who, index, state)?;
-            }
-        }
-        for index in 0..patch.hooks.len() {
-            push(
-                &mut plan.hooks,
-                HookMove {
-                    from: Some((who, index as u32)),
-                    to: None,
-                },
-            )?;
-        }
-    }
-    plan.finish(installed, None)?;
-    Ok(plan)
-}
-
-/// What can be wrong with a patch on its own. The answer finds its states by id.
-fn check_states(installed: &Installed, patch: &Patch) -> Result<ById, Refusal> {
-    let mut ids = ById::with_hasher(installed.seed);
-    ids.try_reserve(patch.states.len())
-        .map_err(OutOfMemory::from)?;
-    for (index, state) in patch.states.iter().enumerate() {
-        if state.id == 0 {
-            return Err(Refusal::ZeroId {
-                patch: patch.name,
-                name: state.name,
-                index,
-            });
-        }
-        if state.id > STATE_ID_MAX {
-            return Err(Refusal::IdTooLarge {
-                patch: patch.name,
-                state: state.id,
-            });
-        }
-        if let Some(first) = ids.insert(state.id, index as u32) {
-            let first = patch
-                .states
-                .get(first as usize)
-                .map_or(Name::EMPTY, |s| s.name);
-            return Err(Refusal::DuplicateId {
-                patch: patch.name,
-                state: state.id,
-                names: [first, state.name],
-            });
-        }
-        if state.shadow_dtor.is_some() && !state.is_shadow {
-            return Err(Refusal::DtorWithoutShadow {
-                patch: patch.name,
-                state: state.id,
-                name: state.name,
-            });
-        }
-    }
-    Ok(ids)
-}
-
-/// What can be wrong between a patch and those that are enabled. All users of a
-/// state agree, for each was checked when it came, so the slot speaks for them.
-fn check_against(installed: &Installed, patch: &Patch, state: &State) -> Result<(), Refusal> {
-    let Some(slot) = installed.slots.get(&state.id) else {
-        return Ok(());
-    };
-    let users = slot.count.load().users();
-    if users == 0 {
-        return Ok(());
-    }
-    if slot.name != state.name {
-        return Err(Refusal::NamesDisagree {
-            state: state.id,
-            patch: (patch.name, state.name),
-            other: (installed.user_of(state.id), slot.name),
-        });
-    }
-    if slot.is_shadow != state.is_shadow {
-        return Err(Refusal::ShadowsDisagree {
-            state: state.id,
-            name: state.name,
-            patch: (patch.name, state.is_shadow),
-            other: installed.user_of(state.id),
-        });
-    }
-    // One below the count that sticks.
-    if users >= USERS_MAX - 1 {
-        return Err(Refusal::TooManyUsers {
-            state: state.id,
-            patch: patch.name,
-        });
-    }
-    Ok(())
-}
-
-/// Which functions get, change or lose their hook when `patch` comes.
-fn plan_hooks(
-    installed: &Installed,
-    patch: &Patch,
-    ids: &ById,
-    plan: &mut Plan,
-) -> Result<(), Refusal> {
-    let mut old = ByFunction::with_hasher(installed.seed);
-    for (at, gone) in leaving(installed, plan) {
-        old.try_reserve(gone.hooks.len())
-            .map_err(OutOfMemory::from)?;
-        for (index, hook) in gone.hooks.iter().enumerate() {
-            old.insert(hook.function, (Who::Installed(at), index as u32));
-        }
-    }
-    let mut new = ByFunction::with_hasher(installed.seed);
-    new.try_reserve(patch.hooks.len())
-        .map_err(OutOfMemory::from)?;
-    for (index, hook) in patch.hooks.iter().enumerate() {
-        let taken = |other| {
-            Err(Refusal::FunctionTaken {
-                patch: patch.name,
-                function: hook.label,
-                other,
-            })
-        };
-        if !ids.contains_key(&hook.state) {
-            return Err(Refusal::HookWithoutState {
-                patch: patch.name,
-                function: hook.label,
-                state: hook.state,
-            });
-        }
-        let to = (Who::Incoming, index as u32);
-        if new.insert(hook.function, to).is_some() {
-            return taken(patch.name);
-        }
-        let from = old.get(&hook.function).copied();
-        if from.is_none() && installed.functions.contains(&hook.function) {
-            return taken(installed.hooker_of(hook.function));
-        }
-        push(&mut plan.hooks, HookMove { from, to: Some(to) })?;
-    }
-    for (at, gone) in leaving(installed, plan) {
-        for (index, hook) in gone.hooks.iter().enumerate() {
-            if !new.contains_key(&hook.function) {
-                let from = Some((Who::Installed(at), index as u32));
-                push(&mut plan.hooks, HookMove { from, to: None })?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The patches that the plan takes away, with their positions.
-fn leaving<'a>(
-    installed: &'a Installed,
-    plan: &Plan,
-) -> impl Iterator<Item = (u32, &'a Patch)> + use<'a> {
-    let range = plan.leaving.clone();
-    let patches = installed.patches.get(range.clone()).unwrap_or(&[]);
-    (range.start as u32..).zip(patches)
 }

@@ -7,7 +7,7 @@
 use crate::event::Errno;
 use crate::mem::OutOfMemory;
 use crate::name::Name;
-use crate::patch::STATE_ID_MAX;
+use crate::patch::{Difference, STATE_ID_MAX};
 use core::fmt;
 
 /// A request that was refused. Nothing changed.
@@ -120,8 +120,148 @@ pub enum Refusal {
         /// The patch that is being enabled or disabled.
         patch: Name,
     },
+    /// Two patches describe one state differently, and that is to be refused.
+    DescriptorsDisagree {
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+        /// The patch asked for.
+        patch: Name,
+        /// A patch that is enabled.
+        other: Name,
+        /// In what they differ.
+        what: Difference,
+    },
+    /// Two patches of different sets have a state in common.
+    SetsOverlap {
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+        /// The patch asked for, and its set.
+        patch: (Name, u32),
+        /// A patch that is enabled, and its set.
+        other: (Name, u32),
+    },
+    /// A state's clean-up waits since a forced transition.
+    Quarantined {
+        /// The patch asked for.
+        patch: Name,
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+        /// The patch whose code may still run.
+        by: Name,
+    },
+    /// A patch of this name was taken away by force, and its code may still run.
+    Pinned {
+        /// The name.
+        patch: Name,
+    },
+    /// A patch of this name is registered.
+    AlreadyRegistered {
+        /// The name.
+        patch: Name,
+    },
+    /// No patch of this name is registered.
+    NotRegistered {
+        /// The name, cut if it was too long for one.
+        patch: Name,
+    },
+    /// An enabled patch cannot be unregistered.
+    StillEnabled {
+        /// The name.
+        patch: Name,
+    },
+    /// A later patch is enabled, and order is to be kept.
+    NotOnTop {
+        /// The patch to be disabled.
+        patch: Name,
+        /// The latest one.
+        top: Name,
+    },
+    /// The rules of `v1` or `mainline` forbid it.
+    OldRules {
+        /// The patch asked for.
+        patch: Name,
+        /// Which of them.
+        rule: OldRule,
+    },
     /// There is no memory for the plan.
     OutOfMemory,
+}
+
+/// A reason to refuse that [`Rules::Umbra`](crate::Rules::Umbra) does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OldRule {
+    /// `v1`: a patch with any blocked state cannot be disabled.
+    Blocked {
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+    },
+    /// `mainline`: a replacing patch must have every state that is there.
+    Misses {
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+        /// The enabled patch that has it.
+        by: Name,
+    },
+    /// `mainline`: a state's version must not be older than that which is there.
+    Older {
+        /// The id.
+        state: u64,
+        /// The state's name.
+        name: Name,
+        /// The enabled patch that has it.
+        by: Name,
+        /// The version of the patch asked for, and that which is there.
+        versions: (u32, u32),
+    },
+}
+
+impl OldRule {
+    const fn state(&self) -> u64 {
+        match *self {
+            Self::Blocked { state, .. }
+            | Self::Misses { state, .. }
+            | Self::Older { state, .. } => state,
+        }
+    }
+}
+
+impl fmt::Display for OldRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Blocked { state, name } => write!(
+                f,
+                "{} is marked block_disable, so it can only be forced",
+                Which(state, name)
+            ),
+            Self::Misses { state, name, by } => write!(
+                f,
+                "it replaces patch {by} and does not have its {}; add the state",
+                Which(state, name)
+            ),
+            Self::Older {
+                state,
+                name,
+                by,
+                versions: (ours, theirs),
+            } => write!(
+                f,
+                "its {} has version {ours} and that of patch {by} has {theirs}; \
+                 build it with a version of at least {theirs}",
+                Which(state, name)
+            ),
+        }
+    }
 }
 
 impl Refusal {
@@ -134,10 +274,18 @@ impl Refusal {
             | Self::NamesDisagree { .. }
             | Self::ShadowsDisagree { .. }
             | Self::DtorWithoutShadow { .. }
-            | Self::HookWithoutState { .. } => Errno::EINVAL,
-            Self::FunctionTaken { .. } | Self::TransitionRunning { .. } => Errno::EBUSY,
-            Self::AlreadyEnabled { .. } => Errno::EEXIST,
-            Self::NotEnabled { .. } => Errno::ENOENT,
+            | Self::HookWithoutState { .. }
+            | Self::DescriptorsDisagree { .. }
+            | Self::SetsOverlap { .. }
+            | Self::OldRules { .. } => Errno::EINVAL,
+            Self::FunctionTaken { .. }
+            | Self::TransitionRunning { .. }
+            | Self::Quarantined { .. }
+            | Self::Pinned { .. }
+            | Self::StillEnabled { .. }
+            | Self::NotOnTop { .. } => Errno::EBUSY,
+            Self::AlreadyEnabled { .. } | Self::AlreadyRegistered { .. } => Errno::EEXIST,
+            Self::NotEnabled { .. } | Self::NotRegistered { .. } => Errno::ENOENT,
             Self::Blocked { .. } => Errno::EPERM,
             Self::TooManyUsers { .. } => Errno::EOVERFLOW,
             Self::OutOfMemory => Errno::ENOMEM,
@@ -155,8 +303,17 @@ impl Refusal {
             | Self::DtorWithoutShadow { state, .. }
             | Self::HookWithoutState { state, .. }
             | Self::Blocked { state, .. }
+            | Self::DescriptorsDisagree { state, .. }
+            | Self::SetsOverlap { state, .. }
+            | Self::Quarantined { state, .. }
             | Self::TooManyUsers { state, .. } => Some(state),
+            Self::OldRules { rule, .. } => Some(rule.state()),
             Self::FunctionTaken { .. }
+            | Self::Pinned { .. }
+            | Self::AlreadyRegistered { .. }
+            | Self::NotRegistered { .. }
+            | Self::StillEnabled { .. }
+            | Self::NotOnTop { .. }
             | Self::AlreadyEnabled { .. }
             | Self::NotEnabled { .. }
             | Self::TransitionRunning { .. }
@@ -321,6 +478,68 @@ impl fmt::Display for Refusal {
                 "the transition of patch {patch} is still running; wait until it has \
                  completed, or reverse it"
             ),
+            Self::DescriptorsDisagree {
+                state,
+                name,
+                patch,
+                other,
+                what,
+            } => write!(
+                f,
+                "{}: {what} differs between patch {patch} and the enabled patch {other}; make \
+                 them agree, give one state an id of its own, or allow it with compat",
+                Which(*state, *name)
+            ),
+            Self::SetsOverlap {
+                state,
+                name,
+                patch,
+                other,
+            } => write!(
+                f,
+                "{} is of patch {} in set {} and of the enabled patch {} in set {}; sets share \
+                 no states, so put both patches into one set",
+                Which(*state, *name),
+                patch.0,
+                patch.1,
+                other.0,
+                other.1
+            ),
+            Self::Quarantined {
+                patch,
+                state,
+                name,
+                by,
+            } => write!(
+                f,
+                "patch {patch}: {} is in quarantine since patch {by} was taken away by force, \
+                 and code of it may still run; wait until it does not",
+                Which(*state, *name)
+            ),
+            Self::Pinned { patch } => write!(
+                f,
+                "patch {patch} was taken away by force and its code may still run; wait until \
+                 it does not, or use another name"
+            ),
+            Self::AlreadyRegistered { patch } => write!(
+                f,
+                "patch {patch} is registered already; enable it, or unregister it first"
+            ),
+            Self::NotRegistered { patch } => write!(
+                f,
+                "patch {patch} is not registered, so there is nothing to forget or enable"
+            ),
+            Self::StillEnabled { patch } => write!(
+                f,
+                "patch {patch} is enabled and cannot be unregistered; disable it, which \
+                 forgets it too"
+            ),
+            Self::NotOnTop { patch, top } => write!(
+                f,
+                "patch {patch} is not the latest: {top} was enabled after it; disable that \
+                 one first, or allow it with compat"
+            ),
+            Self::OldRules { patch, rule } => write!(f, "patch {patch}: {rule}"),
             Self::OutOfMemory => f.write_str("out of memory for the plan; nothing was changed"),
         }
     }

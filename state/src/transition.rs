@@ -36,10 +36,12 @@
 use crate::event::{Direction, Errno, Event, Reason};
 use crate::host::Host;
 use crate::installed::Installed;
+use crate::mem::OutOfMemory;
 use crate::name::Name;
 use crate::patch::{Patch, Replace};
-use crate::plan::{Plan, Request, Rules, plan};
+use crate::plan::{Plan, Request, Who, plan};
 use crate::refusal::Refusal;
+use crate::rules::{Rules, Strictness};
 use crate::steps::{Transition, back, forward};
 use core::fmt;
 
@@ -64,16 +66,30 @@ pub enum Cause {
         /// What the host returned.
         errno: Errno,
     },
+    /// An object's `pre_patch` refused, or its functions could not be
+    /// redirected. [`Rules::Mainline`] only.
+    Object {
+        /// The patch whose object it was.
+        patch: Name,
+        /// The object.
+        object: Name,
+        /// What was returned.
+        errno: Errno,
+    },
     /// Someone called [`Engine::reverse`].
     Reversed,
+    /// Someone called [`Engine::cancel`].
+    Cancelled,
 }
 
 impl Cause {
-    /// The error number for the one who asked; for a reversal, `ECANCELED`.
+    /// The error number for the one who asked; `ECANCELED` for one who turned it round.
     pub const fn errno(&self) -> Errno {
         match *self {
-            Self::PrePatch { errno, .. } | Self::Switch { errno, .. } => errno,
-            Self::Reversed => Errno(-125),
+            Self::PrePatch { errno, .. }
+            | Self::Switch { errno, .. }
+            | Self::Object { errno, .. } => errno,
+            Self::Reversed | Self::Cancelled => Errno(-125),
         }
     }
 }
@@ -95,7 +111,16 @@ impl fmt::Display for Cause {
                 f,
                 "the hooks of patch {patch} could not be changed: {errno}; everything is as before"
             ),
+            Self::Object {
+                patch,
+                object,
+                errno,
+            } => write!(
+                f,
+                "object {object} of patch {patch} failed with {errno}; it was not enabled"
+            ),
             Self::Reversed => f.write_str("reversed on request; everything is as before"),
+            Self::Cancelled => f.write_str("cancelled on request; everything is as before"),
         }
     }
 }
@@ -125,13 +150,25 @@ pub enum NotReversible {
     /// It has switched, and completes.
     TooLate,
     /// It is being taken back and has gone too far to turn round, or is so
-    /// because a step failed.
+    /// because a step failed or someone cancelled it.
     Undoing,
+    /// The rules `v1` do not take back a patch with this blocked state (D5).
+    Blocked {
+        /// The state's id.
+        state: u64,
+    },
 }
 
 impl fmt::Display for NotReversible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Blocked { state } = self {
+            return write!(
+                f,
+                "state {state} is marked block_disable, so it can only be forced"
+            );
+        }
         f.write_str(match self {
+            Self::Blocked { .. } => "",
             Self::Idle => "no transition is running, so there is nothing to reverse",
             Self::TooLate => {
                 "all code has switched and the transition completes; \
@@ -147,9 +184,11 @@ impl core::error::Error for NotReversible {}
 /// The patches, their states, and the one transition that may be running.
 #[derive(Debug)]
 pub struct Engine {
-    installed: Installed,
-    transition: Option<Transition>,
-    rules: Rules,
+    pub(crate) installed: Installed,
+    pub(crate) transition: Option<Transition>,
+    pub(crate) rules: Rules,
+    /// A clean-up of quarantine is being done, as `Transition::inside`.
+    pub(crate) settling: bool,
 }
 
 impl Engine {
@@ -160,7 +199,21 @@ impl Engine {
             installed: Installed::new(seed),
             transition: None,
             rules,
+            settling: false,
         }
+    }
+
+    /// Chooses what becomes of descriptors that differ; the default is
+    /// [`Strictness::Compat`]. Of no consequence for what is enabled already.
+    #[must_use]
+    pub const fn with_strictness(mut self, strictness: Strictness) -> Self {
+        self.installed.strictness = strictness;
+        self
+    }
+
+    /// The rules that it follows.
+    pub const fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// What is enabled now. During a transition: what was, before it.
@@ -184,16 +237,44 @@ impl Engine {
     /// # Errors
     /// A [`Refusal`]; nothing changed, and the patch is dropped.
     pub fn enable<H: Host>(&mut self, patch: Patch, host: &mut H) -> Result<(), Refusal> {
+        let known = self.installed.registered.iter();
+        let planned = if known.into_iter().any(|p| p.name == patch.name) {
+            Err(Refusal::AlreadyRegistered { patch: patch.name })
+        } else {
+            self.planned(&patch)
+        };
+        self.begin_enable(planned, patch, false, host)
+    }
+
+    /// Plans to enable, and takes all memory that it will need.
+    pub(crate) fn planned(&mut self, patch: &Patch) -> Result<Plan, Refusal> {
+        let plan = plan(&self.installed, Request::Enable(patch), self.rules)?;
+        self.installed.make_room(patch, plan.leaving().len())?;
+        Ok(plan)
+    }
+
+    pub(crate) fn begin_enable<H: Host>(
+        &mut self,
+        planned: Result<Plan, Refusal>,
+        patch: Patch,
+        registered: bool,
+        host: &mut H,
+    ) -> Result<(), Refusal> {
         let reason = match patch.replace {
             Replace::Nothing => Reason::Enable,
-            Replace::All => Reason::Replace,
+            Replace::All | Replace::Set(_) => Reason::Replace,
         };
-        let planned = plan(&self.installed, Request::Enable(&patch), self.rules);
-        let planned = planned.and_then(|plan| {
-            self.installed.make_room(&patch)?;
-            Ok(plan)
-        });
-        self.begin(planned, Some(patch), reason, host)
+        if planned.is_ok() && self.rules.ours() {
+            for (state, other, what) in self.installed.differences(&patch) {
+                host.event(&Event::Disagrees {
+                    patch: &patch,
+                    state,
+                    other,
+                    what,
+                });
+            }
+        }
+        self.begin(planned, Some(patch), reason, registered, host)
     }
 
     /// Begins to disable the patch of this name, as [`Engine::enable`] begins.
@@ -202,7 +283,14 @@ impl Engine {
     /// A [`Refusal`]; nothing changed.
     pub fn disable<H: Host>(&mut self, name: &str, host: &mut H) -> Result<(), Refusal> {
         let planned = plan(&self.installed, Request::Disable(name), self.rules);
-        self.begin(planned, None, Reason::Disable, host)
+        let planned = planned.and_then(|plan| {
+            self.installed
+                .pinned
+                .try_reserve(1)
+                .map_err(OutOfMemory::from)?;
+            Ok(plan)
+        });
+        self.begin(planned, None, Reason::Disable, false, host)
     }
 
     fn begin<H: Host>(
@@ -210,6 +298,7 @@ impl Engine {
         planned: Result<Plan, Refusal>,
         incoming: Option<Patch>,
         reason: Reason,
+        registered: bool,
         host: &mut H,
     ) -> Result<(), Refusal> {
         let plan = planned.inspect_err(|refusal| host.event(&Event::Refused(refusal)))?;
@@ -221,6 +310,10 @@ impl Engine {
             switching: false,
             cause: None,
             freed: false,
+            forced: false,
+            inside: false,
+            registered,
+            rules: self.rules,
         };
         if let Some(patch) = transition.subject(&self.installed) {
             host.event(&Event::Begun(patch, reason));
@@ -241,11 +334,8 @@ impl Engine {
         let transition = self.transition.as_mut().ok_or(NotReversible::Idle)?;
         let switch_at = transition.plan.switch_at;
         let direction = match transition.cause {
-            None if transition.next > switch_at => return Err(NotReversible::TooLate),
             None => {
-                transition.cause = Some(Cause::Reversed);
-                // A switch that has begun is a step to be undone.
-                transition.next += usize::from(transition.switching);
+                transition.take_back(Cause::Reversed)?;
                 Direction::Back
             }
             Some(Cause::Reversed) if transition.switching => {
@@ -257,6 +347,22 @@ impl Engine {
         };
         host.event(&Event::Reversed(direction));
         Ok(direction)
+    }
+
+    /// Takes the running transition back for good: as [`Engine::reverse`], but
+    /// whichever way it is going, and it cannot be turned round again.
+    ///
+    /// # Errors
+    /// [`NotReversible`]; nothing changed.
+    pub fn cancel<H: Host>(&mut self, host: &mut H) -> Result<(), NotReversible> {
+        let transition = self.transition.as_mut().ok_or(NotReversible::Idle)?;
+        match transition.cause {
+            None => transition.take_back(Cause::Cancelled)?,
+            Some(Cause::Reversed) => transition.cause = Some(Cause::Cancelled),
+            Some(_) => return Err(NotReversible::Undoing),
+        }
+        host.event(&Event::Reversed(Direction::Back));
+        Ok(())
     }
 
     /// Goes on until the transition stalls or ends.
@@ -294,45 +400,73 @@ impl Engine {
 
     /// Every step is done: the patches that leave leave, the new one is in.
     fn complete<H: Host>(&mut self, host: &mut H) -> Status {
-        let Some(transition) = self.transition.take() else {
+        let Some(mut transition) = self.transition.take() else {
             return Status::Idle;
         };
         if transition.freed {
             host.barrier();
         }
-        self.installed.running = None;
-        let mut last = None;
-        for gone in self.installed.patches.drain(transition.plan.leaving) {
-            for hook in &gone.hooks {
-                self.installed.functions.remove(&hook.function);
-            }
-            host.event(&Event::Removed(&gone));
-            last = Some(gone);
+        let installed = &mut self.installed;
+        installed.running = None;
+        if let Some(patch) = &transition.incoming {
+            installed.forget_registered(patch.replace, |gone| host.event(&Event::Removed(gone)));
         }
-        if let Some(patch) = transition.incoming {
+        let mut last = None;
+        for (at, mut gone) in (0..).zip(installed.patches.drain(transition.plan.leaving.clone())) {
+            for hook in &gone.hooks {
+                installed.functions.remove(&hook.function);
+            }
+            let name = gone.name;
+            if transition.forced {
+                let who = Who::Installed(transition.plan.leaving.start as u32 + at);
+                transition.keep_owed(&mut gone, who);
+                host.event(&Event::Pinned(&gone));
+                // Room was made before the first step.
+                installed.pinned.push(gone);
+            } else {
+                host.event(&Event::Removed(&gone));
+            }
+            last = Some(name);
+        }
+        if let Some(patch) = transition.incoming.take() {
             // Both had room made for them before the first step.
-            self.installed
+            installed
                 .functions
                 .extend(patch.hooks.iter().map(|hook| hook.function));
-            host.event(&Event::Ended(&patch, true));
-            self.installed.patches.push(patch);
-        } else if let Some(patch) = last {
-            host.event(&Event::Ended(&patch, true));
+            for state in &patch.states {
+                if let Some(slot) = installed.slots.get_mut(&state.id) {
+                    slot.print = state.fingerprint();
+                }
+            }
+            host.event(&Event::Ended(patch.name, true));
+            installed.patches.push(patch);
+        } else if let Some(name) = last {
+            host.event(&Event::Ended(name, true));
         }
         Status::Completed
     }
 
     /// Every step is undone.
     fn taken_back<H: Host>(&mut self, cause: Cause, host: &mut H) -> Status {
-        let Some(transition) = self.transition.take() else {
+        let Some(mut transition) = self.transition.take() else {
             return Status::Idle;
         };
         if transition.freed {
             host.barrier();
         }
-        self.installed.running = None;
-        if let Some(patch) = transition.subject(&self.installed) {
-            host.event(&Event::Ended(patch, false));
+        let installed = &mut self.installed;
+        installed.running = None;
+        if let Some(patch) = transition.subject(installed) {
+            host.event(&Event::Ended(patch.name, false));
+        }
+        if let Some(mut patch) = transition.incoming.take() {
+            if transition.forced {
+                transition.keep_owed(&mut patch, Who::Incoming);
+                host.event(&Event::Pinned(&patch));
+                installed.pinned.push(patch);
+            } else if transition.registered {
+                installed.registered.push(patch);
+            }
         }
         Status::Undone(cause)
     }
