@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use umbra_shadow::{AllocFlags, Epoch, ShadowTable, Smr};
 use umbra_state::{
-    Callback, Direction, Engine, Errno, Event, Gate, Hook, Host, Name, Patch, Progress, Reason,
-    Refusal, Replace, Rules, Shadows, State, Status, Switch,
+    Callback, Direction, Engine, Errno, Event, Gate, Hook, Host, Name, Object, ObjectCall, Patch,
+    Progress, Reason, Refusal, Replace, Rules, Shadows, State, Status, Switch,
 };
 
 pub fn name(text: &str) -> Name {
@@ -67,6 +67,15 @@ pub struct Lab {
     pub hooked: BTreeMap<usize, String>,
     pub gates: BTreeMap<u64, *const Gate>,
     pub barriers: usize,
+    pub rules: Rules,
+    /// What `quiescent` answers.
+    pub quiescent: bool,
+    /// The objects that cannot be redirected.
+    pub unpatchable: BTreeSet<u64>,
+    /// What `klp_get_prev_state()` gave each `pre_patch`: a version.
+    pub previous: Vec<Option<u32>>,
+    /// `(patch, state, callback)` that panics once.
+    pub panics: Option<(String, u64, Callback)>,
     freed: BTreeSet<u64>,
 }
 
@@ -84,6 +93,11 @@ impl Lab {
             hooked: BTreeMap::new(),
             gates: BTreeMap::new(),
             barriers: 0,
+            rules: Rules::Umbra,
+            quiescent: false,
+            unpatchable: BTreeSet::new(),
+            previous: Vec::new(),
+            panics: None,
             freed: BTreeSet::new(),
         }
     }
@@ -98,6 +112,63 @@ impl Lab {
 
     pub fn fail(&mut self, patch: &str, state: u64, errno: i32) {
         self.failing.insert((patch.into(), state), Errno(errno));
+    }
+
+    /// Attaches a shadow to each of the lab's objects.
+    fn attach(&self, id: u64) {
+        for obj in 1..=SHADOWS {
+            let ctor = |data: std::ptr::NonNull<u8>| {
+                // SAFETY: eight fresh bytes, aligned for anything.
+                let data = unsafe { data.cast::<u64>().as_mut() };
+                assert_eq!(*data, 0, "a new variable is zeroed");
+                *data = 0x5ade << 32 | id;
+                Ok::<(), ()>(())
+            };
+            let made = self
+                .shadows
+                .alloc(obj << 8, id, 8, AllocFlags::default(), ctor);
+            // Elsewhere what was left behind is found here again.
+            assert!(made.is_ok() || self.rules != Rules::Umbra);
+        }
+    }
+
+    /// What must hold when a callback of a state is called.
+    fn check(&mut self, _: &Patch, state: &State, callback: Callback, fails: bool) {
+        // R23, R24: each callback takes its counterpart's token. A hand-over
+        // keeps the token and changes only who will take it back.
+        let id = state.id;
+        let open = self.open(id);
+        let ledger = self.ledger.entry(id).or_default();
+        assert!(
+            !open,
+            "S4: no callback of a state runs while its gate is open: {:?}",
+            self.trace
+        );
+        // One that the patch leaves out counts as having run (R15, R18).
+        let has = |callback| state.callbacks.contains(callback);
+        let had_pre = ledger.pre || !has(Callback::PrePatch);
+        let had_post = ledger.post || !has(Callback::PostPatch);
+        let right = match callback {
+            Callback::PrePatch => !ledger.pre,
+            Callback::PostPatch => had_pre && !ledger.post,
+            Callback::PreUnpatch => had_post,
+            Callback::PostUnpatch => had_pre && (!ledger.post || !has(Callback::PreUnpatch)),
+        };
+        assert!(right, "{ledger:?} {:?}", self.trace);
+        match callback {
+            Callback::PrePatch => ledger.pre = !fails,
+            Callback::PostPatch => ledger.post = true,
+            Callback::PreUnpatch => ledger.post = false,
+            Callback::PostUnpatch => ledger.pre = false,
+        }
+    }
+
+    /// Panics if it is time to.
+    fn trip(&mut self, patch: &Patch, id: u64, callback: Callback) {
+        if self.panics == Some((patch.name.to_string(), id, callback)) {
+            self.panics = None;
+            panic!("as asked");
+        }
     }
 
     fn open(&self, id: u64) -> bool {
@@ -145,47 +216,14 @@ impl Host for Lab {
         self.reasons.push(reason);
         assert!(state.callbacks.contains(callback));
 
-        // R23, R24: each callback takes its counterpart's token. A hand-over
-        // keeps the token and changes only who will take it back.
-        let open = self.open(id);
-        let ledger = self.ledger.entry(id).or_default();
-        assert!(
-            !open,
-            "S4: no callback of a state runs while its gate is open: {:?}",
-            self.trace
-        );
-        // One that the patch leaves out counts as having run (R15, R18).
-        let has = |callback| state.callbacks.contains(callback);
-        let had_pre = ledger.pre || !has(Callback::PrePatch);
-        let had_post = ledger.post || !has(Callback::PostPatch);
-        let right = match callback {
-            Callback::PrePatch => !ledger.pre,
-            Callback::PostPatch => had_pre && !ledger.post,
-            Callback::PreUnpatch => had_post,
-            Callback::PostUnpatch => had_pre && (!ledger.post || !has(Callback::PreUnpatch)),
-        };
-        assert!(right, "{ledger:?} {:?}", self.trace);
-        match callback {
-            Callback::PrePatch => ledger.pre = fails.is_none(),
-            Callback::PostPatch => ledger.post = true,
-            Callback::PreUnpatch => ledger.post = false,
-            Callback::PostUnpatch => ledger.pre = false,
+        if self.rules == Rules::Umbra {
+            self.check(patch, state, callback, fails.is_some());
         }
         // Also one that fails: what it attached must not stay (D4).
         if callback == Callback::PrePatch && state.is_shadow {
-            for obj in 1..=SHADOWS {
-                let ctor = |data: std::ptr::NonNull<u8>| {
-                    // SAFETY: eight fresh bytes, aligned for anything.
-                    let data = unsafe { data.cast::<u64>().as_mut() };
-                    assert_eq!(*data, 0, "a new variable is zeroed");
-                    *data = 0x5ade << 32 | id;
-                    Ok::<(), ()>(())
-                };
-                self.shadows
-                    .alloc(obj << 8, id, 8, AllocFlags::default(), ctor)
-                    .unwrap();
-            }
+            self.attach(id);
         }
+        self.trip(patch, id, callback);
         fails.map_or(Ok(()), Err)
     }
 
@@ -193,7 +231,9 @@ impl Host for Lab {
         if let (Direction::Forward, Some(errno)) = (switch.direction(), self.switch_fails) {
             return Err(errno);
         }
-        if self.stalls > 0 {
+        if switch.forced() {
+            self.trace.push("forced".into());
+        } else if self.stalls > 0 {
             self.stalls -= 1;
             return Ok(Progress::Pending);
         }
@@ -203,16 +243,19 @@ impl Host for Lab {
         for change in switch.changes() {
             if let Some(from) = change.from {
                 let was = self.hooked.remove(&from.hook.function);
-                assert!(!forward || was.as_deref() == Some(from.patch.name.as_str()));
+                let right = was.as_deref() == Some(from.patch.name.as_str());
+                assert!(!forward || right || self.rules != Rules::Umbra);
             }
             if let Some(to) = change.to {
                 let was = self
                     .hooked
                     .insert(to.hook.function, to.patch.name.to_string());
-                assert!(!forward || was.is_none());
+                assert!(!forward || was.is_none() || self.rules != Rules::Umbra);
             }
         }
-        self.trace.push("switch".into());
+        if !switch.forced() {
+            self.trace.push("switch".into());
+        }
         Ok(Progress::Done)
     }
 
@@ -228,12 +271,78 @@ impl Host for Lab {
         Epoch.barrier();
     }
 
+    fn call_object(&mut self, call: &ObjectCall<'_>) -> Result<(), Errno> {
+        let (id, callback) = (call.object.cookie as u64, call.callback);
+        let failing = self
+            .failing
+            .get(&(call.patch.name.to_string(), id))
+            .copied();
+        let fails = failing.filter(|_| callback == Callback::PrePatch);
+        let mark = if fails.is_some() { "!ERR" } else { "" };
+        self.trace
+            .push(format!("{}.{id}.{callback}{mark}", call.patch.name));
+        self.reasons.push(call.reason);
+        match callback {
+            Callback::PrePatch => {
+                let previous = call.prev_state(id);
+                self.previous.push(previous.map(|state| state.version));
+                // A state that is there is taken over.
+                if previous.is_none() {
+                    self.attach(id);
+                }
+            }
+            // Its author frees by hand.
+            Callback::PostUnpatch => {
+                self.trace.push(format!("free({id})"));
+                self.shadows.free_all(id, Some(dtor));
+            }
+            _ => {}
+        }
+        fails.map_or(Ok(()), Err)
+    }
+
+    fn patch_object(&mut self, patch: &Patch, object: &Object) -> Result<(), Errno> {
+        if self.unpatchable.contains(&(object.cookie as u64)) {
+            self.trace
+                .push(format!("{}.{}.patch!ERR", patch.name, object.cookie));
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
+    }
+
+    fn quiescent(&mut self, _: &Patch) -> bool {
+        self.quiescent
+    }
+
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Refused(refusal) => self.refused.push(**refusal),
             Event::Reversed(_) => self.trace.push("reverse".into()),
+            Event::Quarantined(patch, state) => self
+                .trace
+                .push(format!("quarantine({}.{})", patch.name, state.id)),
+            Event::Pinned(patch) => self.trace.push(format!("pin({})", patch.name)),
+            Event::Disagrees {
+                patch,
+                state,
+                other,
+                what,
+            } => self
+                .trace
+                .push(format!("{}/{other}: {}.{what}", patch.name, state.id)),
             _ => {}
         }
+    }
+}
+
+/// Gives the patch an object for each state, with the state's callbacks, as its
+/// author would have to under mainline.
+pub fn objects(patch: &mut Patch) {
+    for state in &patch.states {
+        let mut object = Object::new(state.name);
+        object.callbacks = state.callbacks;
+        object.cookie = state.id as usize;
+        patch.objects.push(object);
     }
 }
 
@@ -245,14 +354,23 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::under(Rules::Umbra)
+    }
+
+    pub fn under(rules: Rules) -> Self {
+        let mut lab = Lab::new();
+        lab.rules = rules;
         Self {
-            engine: Engine::new(1, Rules::Umbra),
-            lab: Lab::new(),
+            engine: Engine::new(1, rules),
+            lab,
         }
     }
 
     /// Begins to enable: all planned, nothing called.
-    pub fn begin(&mut self, patch: Patch) -> Result<(), Refusal> {
+    pub fn begin(&mut self, mut patch: Patch) -> Result<(), Refusal> {
+        if self.lab.rules == Rules::Mainline && patch.objects.is_empty() {
+            objects(&mut patch);
+        }
         let before = self.picture();
         let begun = self.engine.enable(patch, &mut self.lab);
         if begun.is_err() {
@@ -328,10 +446,15 @@ impl Bench {
     /// What holds between transitions (R9: the count equals a scan).
     pub fn audit(&self) {
         let installed = self.engine.installed();
-        if installed.running().is_some() {
+        if installed.running().is_some() || self.lab.rules != Rules::Umbra {
             return;
         }
+        let owed = |id| installed.pinned().iter().any(|p| p.state(id).is_some());
         for info in installed.states() {
+            if owed(info.id) {
+                assert!(!info.open, "S5: nobody comes to a state in quarantine");
+                continue;
+            }
             let users = installed
                 .patches()
                 .iter()
