@@ -17,6 +17,7 @@
 //! - [`transition`]: does it, or takes it back; [`host`]: with whose hands;
 //!   [`event`]: and tells of it; [`force`]: by force, and what waits then.
 //! - [`rules`]: ours, and in running code those that exist.
+//! - [`tasks`]: how running code changes over, one task at a time.
 //! - [`refcount`]: one word a state: phase, users, generation.
 //! - [`gate`]: the one load by which patched code asks whether a state is on.
 //! - [`snapshot`]: reports for other threads (`std`).
@@ -87,6 +88,7 @@ pub mod shadows;
 #[cfg(feature = "std")]
 pub mod snapshot;
 mod steps;
+pub mod tasks;
 pub mod transition;
 
 pub use event::{Direction, Errno, Event, Reason};

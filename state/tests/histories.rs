@@ -79,8 +79,23 @@ fn scan(sets: &[(Vec<u64>, Vec<u64>)], enabled: &[usize]) -> BTreeMap<u64, usize
     users
 }
 
+/// As many cases as `PROPTEST_CASES` says; else 10,000 in CI, and 400 at a desk.
+fn config() -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    let default = if std::env::var_os("CI").is_some() {
+        10_000
+    } else {
+        400
+    };
+    let cases = asked.and_then(|n| n.parse().ok()).unwrap_or(default);
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(config())]
 
     /// The lab holds the ledger: no callback without its counterpart (R23,
     /// R24), none while the gate is open. `audit` holds the count to a scan
@@ -177,6 +192,32 @@ proptest! {
             for (id, tokens) in &bench.lab.ledger {
                 let used = after.contains_key(id);
                 prop_assert_eq!(*tokens, Ledger { pre: used, post: used }, "state {}", id);
+            }
+        }
+    }
+
+    /// Any patch in the place of any other, and then none: nothing stays, and a
+    /// reversal anywhere on the way restores exactly what was (S3).
+    #[test]
+    fn r64_every_ordered_pair_is_leak_free(sets in patches(), back in 0_usize..16) {
+        for (o, old) in sets.iter().enumerate() {
+            for (n, new) in sets.iter().enumerate() {
+                let bare = |set: &(Vec<u64>, Vec<u64>)| (set.0.clone(), Vec::new());
+                let mut bench = Bench::new();
+                bench.enable(build(&bare(old), o, true)).unwrap();
+                let before = bench.picture();
+                bench.begin(build(&bare(new), PATCHES + n, true)).unwrap();
+                for _ in 0..back {
+                    bench.engine.step(&mut bench.lab);
+                }
+                if bench.engine.reverse(&mut bench.lab).is_ok() {
+                    bench.run();
+                    prop_assert_eq!(bench.picture(), before);
+                    bench.enable(build(&bare(new), PATCHES + n, true)).unwrap();
+                }
+                bench.run();
+                bench.disable(&format!("P{}", PATCHES + n)).unwrap();
+                prop_assert!((1..=STATES).all(|id| bench.lab.live(id) == 0));
             }
         }
     }
