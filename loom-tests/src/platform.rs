@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicBool as StdAtomicBool, Ordering as StdOrdering};
 
 use loom::alloc::Track;
 use loom::cell::UnsafeCell;
@@ -34,6 +35,8 @@ pub struct Tracked(StdArc<Shared>);
 
 struct Shared {
     state: StdMutex<State>,
+    /// No memory for segments, pages and other such large blocks.
+    cramped: StdAtomicBool,
     retired: AtomicUsize,
     dropped: AtomicUsize,
     /// Blocks handed out. Loom's tracker reports those alive at the end.
@@ -69,10 +72,16 @@ impl Tracked {
     pub fn new() -> Self {
         Self(StdArc::new(Shared {
             state: StdMutex::new(State::default()),
+            cramped: StdAtomicBool::new(false),
             retired: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
             blocks: StdMutex::new(HashMap::new()),
         }))
+    }
+
+    /// From now on there is memory for entries only, or for everything again.
+    pub fn cramp(&self, cramped: bool) {
+        self.0.cramped.store(cramped, StdOrdering::Relaxed);
     }
 
     /// A table on this platform.
@@ -174,6 +183,10 @@ unsafe impl Smr for Tracked {
 // SAFETY: blocks of the global allocator, each given back once (the map says).
 unsafe impl Memory for Tracked {
     fn alloc_zeroed(&self, layout: Layout, _flags: AllocFlags) -> Option<NonNull<u8>> {
+        // Lines are aligned to the cache's, entries are not.
+        if layout.align() >= 64 && self.0.cramped.load(StdOrdering::Relaxed) {
+            return None;
+        }
         // SAFETY: no block of the table is empty.
         let block = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })?;
         let tracked = (Track::new(()), layout);

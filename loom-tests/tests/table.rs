@@ -91,7 +91,7 @@ fn r44_two_inserts_of_one_object() {
 /// The same key's slot again: a second life is a new variable.
 #[test]
 fn g3_insert_against_free_of_one_object() {
-    explore("alloc | free, one object", None, || {
+    explore("alloc | free, one object", Some(4), || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
             let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
@@ -139,7 +139,7 @@ fn g3_frees_of_neighbours() {
 /// G6: an insertion that doubles the buckets and one that uses them.
 #[test]
 fn g6_insert_against_growth() {
-    explore("alloc | alloc with growth", Some(3), || {
+    explore("alloc | alloc with growth", Some(2), || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
             let put = spawn(table, |t| assert!(Payload::put(t, B, 2)));

@@ -25,6 +25,11 @@
 //! entry, or an alignment above [`MAX_ALIGN`], is [`AllocError::Layout`].
 #![cfg_attr(not(feature = "std"), no_std)]
 
+/// Tables are tiny under the model checkers, and in stress runs with
+/// `--cfg umbra_tiny`: a handful of entries then crosses lines, segments and
+/// pages, and heads wear out.
+pub(crate) const TINY: bool = cfg!(any(loom, miri, umbra_tiny));
+
 mod error;
 mod platform;
 mod raw;

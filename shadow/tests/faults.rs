@@ -14,7 +14,7 @@ fn scenario(platform: &Counting) -> bool {
     for id in [3, 1, 2] {
         match table.table(id, FLAGS) {
             Ok(t) => {
-                for i in 0..20 {
+                for i in 0..60 {
                     let fresh = look(&t, object(i)).is_none();
                     let made = put(&t, object(i), i as u64);
                     assert_eq!(
@@ -83,8 +83,8 @@ fn g6_growth_without_memory_is_put_off() {
             layout: std::alloc::Layout,
             flags: umbra_shadow::AllocFlags,
         ) -> Option<std::ptr::NonNull<u8>> {
-            // A segment is 16 KiB, a body a little over 1 KiB.
-            if layout.size() > 4096 {
+            // A segment is 16 KiB, a body a little over 4 KiB.
+            if layout.size() > 8192 {
                 None
             } else {
                 self.0.alloc_zeroed(layout, flags)

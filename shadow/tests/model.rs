@@ -135,7 +135,11 @@ proptest! {
 fn g6_growth_loses_nothing() {
     let platform = Counting::default();
     let table = umbra_shadow::Table::new(platform.clone(), 1).unwrap();
-    let n = if cfg!(miri) { 200 } else { 600_000 };
+    let n = if cfg!(any(miri, umbra_tiny)) {
+        200
+    } else {
+        600_000
+    };
     for i in 0..n {
         assert!(put(&table, common::object(i), i as u64));
     }

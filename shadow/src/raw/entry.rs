@@ -1,9 +1,11 @@
 //! An entry: one shadow variable, header and data in one allocation.
 //!
 //! ```text
-//!  cold: link, core, layout, dtor | node: next, key | obj | state | data …
-//!  first used when it is freed    | what a lookup reads, and the data behind it
+//!  hot, 32 bytes: node (next, key), obj, state, size | data ... | cold, 32 bytes
+//!  what a lookup reads, and the data behind it       |          | for its end
 //! ```
+//! A reference to an entry is the address of its node, with the provenance of all
+//! of it. The node links entries of the attic; a line refers to an entry as such.
 //!
 //! `state` goes one way only:
 //!
@@ -20,7 +22,6 @@ use core::alloc::Layout;
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::marker::PhantomData;
-use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use super::list::{ENTRY, Node};
@@ -46,20 +47,22 @@ pub(super) const DEAD: u32 = 2;
 
 /// What does not depend on the platform and is read by lookups.
 #[repr(C, align(16))]
-pub(super) struct Hot {
+struct Hot {
     node: Node,
     obj: usize,
     state: AtomicU32,
+    /// Size of the data in bytes.
+    size: u32,
 }
 
-#[repr(C, align(16))]
-struct Header<P: Platform> {
+/// What is looked at when the entry ends; it stands behind the data.
+#[repr(C)]
+struct Cold<P: Platform> {
     link: Link,
+    /// The node of this entry.
+    node: *mut Node,
     core: NonNull<Core<P>>,
-    /// Size of the data in bytes.
-    size: usize,
     dtor: Cell<Option<Dtor>>,
-    hot: Hot,
 }
 
 /// A borrowed entry: a pointer to its node, with the provenance of all of it.
@@ -127,11 +130,14 @@ impl<P: Platform> Clone for OwnedEntry<P> {
 impl<P: Platform> Copy for OwnedEntry<P> {}
 
 impl<P: Platform> OwnedEntry<P> {
-    fn layout(size: usize) -> Option<Layout> {
-        // The header is a multiple of 16 bytes, and `Hot` ends it.
-        const { assert!(size_of::<Header<P>>() == offset_of!(Header<P>, hot) + size_of::<Hot>()) };
-        let size = size_of::<Header<P>>().checked_add(size)?;
-        Layout::from_size_align(size, MAX_ALIGN).ok()
+    /// The layout of an entry, and where its cold part begins.
+    fn layout(size: usize) -> Option<(Layout, usize)> {
+        u32::try_from(size).ok()?;
+        let data = Layout::from_size_align(size, 1).ok()?;
+        let (hot, offset) = Layout::new::<Hot>().extend(data).ok()?;
+        debug_assert_eq!(offset, size_of::<Hot>());
+        let (all, cold) = hot.extend(Layout::new::<Cold<P>>()).ok()?;
+        Some((all.pad_to_align(), cold))
     }
 
     /// A reserved, unlinked entry with zeroed data.
@@ -143,25 +149,28 @@ impl<P: Platform> OwnedEntry<P> {
         size: usize,
         flags: AllocFlags,
     ) -> Result<Self, Unmade> {
-        let layout = Self::layout(size).ok_or(Unmade::Layout)?;
+        let (layout, cold) = Self::layout(size).ok_or(Unmade::Layout)?;
         let memory = platform
             .alloc_zeroed(layout, flags)
             .ok_or(Unmade::OutOfMemory)?;
-        let header = memory.cast::<Header<P>>().as_ptr();
-        // SAFETY: fresh memory of a layout that begins with a `Header`.
+        let hot = memory.cast::<Hot>().as_ptr();
+        let node = hot.cast::<Node>();
+        // SAFETY: fresh memory of the layout, which has a `Hot` at its start and a
+        // `Cold` at `cold`. The size fits: `layout` has looked.
         unsafe {
-            header.write(Header {
-                link: Link::new(Self::reclaim),
-                core,
-                size,
-                dtor: Cell::new(None),
-                hot: Hot {
-                    node: Node::new(key | ENTRY),
-                    obj,
-                    state: AtomicU32::new(RESERVED),
-                },
+            hot.write(Hot {
+                node: Node::new(key | ENTRY),
+                obj,
+                state: AtomicU32::new(RESERVED),
+                size: size as u32,
             });
-            Ok(Self::of_node(&raw mut (*header).hot.node))
+            memory.add(cold).cast().write(Cold {
+                link: Link::new(Self::reclaim),
+                node,
+                core,
+                dtor: Cell::new(None),
+            });
+            Ok(Self::of_node(node))
         }
     }
 
@@ -181,10 +190,16 @@ impl<P: Platform> OwnedEntry<P> {
         &self.entry
     }
 
-    fn header(&self) -> *mut Header<P> {
-        // SAFETY: the node is part of a `Header`, and the pointer was made from
-        // one to all of it.
-        unsafe { self.entry.0.byte_sub(offset_of!(Header<P>, hot)).cast() }
+    fn size(&self) -> usize {
+        // SAFETY: the entry is protected; `size` is constant.
+        unsafe { (*self.entry.hot()).size as usize }
+    }
+
+    fn cold(&self) -> *mut Cold<P> {
+        let cold = Self::layout(self.size()).map_or(0, |(_, cold)| cold);
+        // SAFETY: the entry was laid out so for its size, and the node's pointer
+        // is one to all of it.
+        unsafe { self.entry.0.byte_add(cold).cast() }
     }
 
     /// Hands a dead, unlinked entry to the grace period; `dtor` runs after it.
@@ -192,13 +207,13 @@ impl<P: Platform> OwnedEntry<P> {
     /// # Safety
     /// The caller took the entry to `DEAD` and made sure that it is unlinked.
     pub(super) unsafe fn retire(self, platform: &P, dtor: Option<Dtor>) {
-        let header = self.header();
-        // SAFETY: dead and unlinked: readers may still look at the hot half, the
-        // cold half is ours until the link is handed over.
+        let cold = self.cold();
+        // SAFETY: dead and unlinked: readers may still look at the hot part, the
+        // cold part is ours until the link is handed over.
         unsafe {
-            (*header).dtor.set(dtor);
-            (*header).core.as_ref().hold();
-            platform.retire(NonNull::new_unchecked(&raw mut (*header).link));
+            (*cold).dtor.set(dtor);
+            (*cold).core.as_ref().hold();
+            platform.retire(NonNull::new_unchecked(&raw mut (*cold).link));
         }
     }
 
@@ -207,13 +222,12 @@ impl<P: Platform> OwnedEntry<P> {
     /// # Safety
     /// [`Link::reclaim`]'s contract.
     unsafe fn reclaim(link: NonNull<Link>) -> Progress {
-        let header = link.cast::<Header<P>>().as_ptr();
-        // SAFETY: the link is the first field of its header, nobody else knows
+        let cold = link.cast::<Cold<P>>().as_ptr();
+        // SAFETY: the link is the first field of the cold part, nobody else knows
         // the entry any more, and `hold` in `retire` kept the core.
         unsafe {
-            let core = (*header).core;
-            let this = Self::of_node(&raw mut (*header).hot.node);
-            this.destroy((*header).dtor.get());
+            let core = (*cold).core;
+            Self::of_node((*cold).node).destroy((*cold).dtor.get());
             Core::release(core);
         }
         Progress::Done
@@ -224,21 +238,21 @@ impl<P: Platform> OwnedEntry<P> {
     /// # Safety
     /// Nobody else can reach the entry.
     pub(super) unsafe fn destroy(self, dtor: Option<Dtor>) {
-        let header = self.header();
+        let (hot, cold, size) = (self.entry.hot(), self.cold(), self.size());
         // SAFETY: the entry is ours alone, and its core outlives it.
         unsafe {
-            let core = (*header).core.as_ref();
-            let size = (*header).size;
+            let core = (*cold).core.as_ref();
             if let Some(dtor) = dtor {
-                let obj = core::ptr::without_provenance_mut((*header).hot.obj);
+                let obj = core::ptr::without_provenance_mut((*hot).obj);
                 dtor(obj, self.entry.data().as_ptr().cast());
             }
             core.forget_entry(size);
-            header.drop_in_place();
+            cold.drop_in_place();
+            hot.drop_in_place();
             // The layout was valid when the entry was made of the same size.
-            if let Some(layout) = Self::layout(size) {
+            if let Some((layout, _)) = Self::layout(size) {
                 core.platform()
-                    .dealloc(NonNull::new_unchecked(header.cast()), layout);
+                    .dealloc(NonNull::new_unchecked(hot.cast()), layout);
             }
         }
     }

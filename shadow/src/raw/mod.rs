@@ -1,42 +1,50 @@
-//! The lock-free heart: one type's variables as a split-ordered list.
+//! The lock-free heart: where the variables of one type stand and are found.
 //!
 //! # Structure
-//! All entries of a type stand in one singly linked list, sorted by the bit
-//! reversal of their hash (Shalev and Shavit, *Split-Ordered Lists*, JACM 2006).
-//! A bucket is a sentinel node inside that list, and the table of buckets only
-//! holds shortcuts into it:
-//!
 //! ```text
-//!  Core ── body ──> Body   level = 2                (null: the type is empty)
-//!                    │ head ┐   pages ─> page ─> segment [.. b2, b1, b3 ..]
-//!                    v      v                             │   │   │
-//!  list:            b0 ──> e ──> e ──> b2 ──> e ──> b1 ──> e ──> b3 ──> e ──> null
+//!  Core -- body --> Body                                  (null: the type is empty)
+//!            depth = 2, directory: slot 00 -> segment     segment: 255 lines of 64
+//!                                  slot 01 -> segment     bytes, each a head and
+//!                                  slot 10 -> segment     seven lanes
+//!                                  slot 11    (null: as slot 01)
+//!            attic: what found no lane
 //! ```
-//! Doubling the number of buckets moves nothing: bucket `b` of level `l` splits
-//! where the sentinel of bucket `b + 2^l` is put into the middle of its run. A
-//! bucket whose sentinel or whose segment is missing is served from its parent
-//! (the index without its top bit), so growth is a matter of speed only and may
-//! fail, be late or be helped by anybody.
+//! The hash's low bits choose the segment, its top bits the line, six more are the
+//! fingerprint. A line's head has the fingerprints of its seven lanes, so a lookup
+//! that misses reads one cache line, and one that hits reads the entry besides
+//! (G1). A line that is full says so (`EXTENDED`), and then the lookup goes to the
+//! attic too: [`attic`].
+//!
+//! # Growth
+//! A segment that is full enough is split: two heirs are allocated, the old lines
+//! frozen one by one, each heir's line filled with what the frozen line has for
+//! it, and the heirs put into the directory: [`segment`], [`body`]. Whoever meets
+//! a frozen line helps, and every step is one CAS from a value that never comes
+//! back, so helpers may be late. Entries never move (G4), only references to them.
+//! Without memory nothing is split, and the attic takes what does not fit.
+//!
+//! # One variable an object
+//! Two insertions of one object meet in the head of its line: each looks through
+//! the line (and the attic, if extended), puts its entry into a free lane or into
+//! the attic, and commits by one CAS of the head it had looked at, which counts
+//! insertions in its version. A head whose version is used up is replaced with its
+//! segment, so a version never comes back while anybody remembers it.
 //!
 //! # Synchronization
-//! * Readers only load: the body, the level, the bucket, the list. Every link is
-//!   published by a release CAS and followed by an acquire load (G1, no lock).
-//! * An entry's `state` word decides whether it exists: `RESERVED -> LIVE -> DEAD`
-//!   or `RESERVED -> DEAD`. The mark in its `next` pointer (Harris, DISC 2001)
-//!   is structure only: it pins the pointer so that the node can be unlinked.
-//! * Entries never move (G4). An entry is retired by the one caller that took it
-//!   to `DEAD`, after it is unlinked.
+//! * Readers only load. An entry's `state` decides whether it exists:
+//!   `RESERVED -> LIVE -> DEAD` or `RESERVED -> DEAD`; see [`entry`].
+//! * An entry is retired by the one caller that took it to `DEAD`, after its
+//!   lane or its place in the attic is empty.
 //! * `free_all` swaps the body out (G7). Callers that had loaded it before finish
-//!   on it, which is as if they had run just before the swap. The body is taken
-//!   apart once no such caller and no constructor of it is left: see [`Body`].
-//!
-//! # What this first table does not do
-//! It counts variables in one shared word a type, never shrinks its bucket array
-//! while it is in use, and a miss costs as many lines as its run has nodes.
+//!   on it, as if they had run just before the swap: [`body`] has its end.
 
+mod attic;
+mod blocks;
 mod body;
 mod entry;
+mod line;
 mod list;
+mod segment;
 mod type_core;
 
 pub use self::entry::{Dtor, MAX_ALIGN};

@@ -10,9 +10,9 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use super::body::Body;
+use super::attic::Attic;
+use super::body::{Body, Place, Step};
 use super::entry::{DEAD, Dtor, LIVE, OwnedEntry, Unmade};
-use super::list;
 use crate::error::AllocError;
 use crate::platform::{AllocFlags, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -54,6 +54,7 @@ struct Reservation<'a, P: Platform> {
     core: &'a Core<P>,
     body: NonNull<Body<P>>,
     entry: OwnedEntry<P>,
+    place: Place,
     hash: u64,
 }
 
@@ -145,6 +146,11 @@ impl<P: Platform> Core<P> {
         unsafe { Self::release(this) };
     }
 
+    pub(super) fn count_split(&self) {
+        // Relaxed: a statistic.
+        self.splits.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// An entry's memory is about to go.
     pub(super) fn forget_entry(&self, size: usize) {
         // Relaxed: statistics.
@@ -154,7 +160,7 @@ impl<P: Platform> Core<P> {
 
     /// Injective for one seed, with every input bit in the low half, which the
     /// buckets are chosen by (a multiplicative hash and a fold).
-    fn hash(&self, obj: usize) -> u64 {
+    pub(super) fn hash(&self, obj: usize) -> u64 {
         let x = (obj as u64 ^ self.seed).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         x ^ (x >> 32)
     }
@@ -207,7 +213,7 @@ impl<P: Platform> Core<P> {
         let core = unsafe { this.as_ref() };
         let hash = core.hash(obj);
         let mut spare = Spare { entry: None };
-        let (reserved, count) = loop {
+        let reserved = loop {
             // A body to insert into must exist before the guard is taken, for
             // making it may sleep.
             // Relaxed: only whether there is one.
@@ -221,64 +227,57 @@ impl<P: Platform> Core<P> {
             let Some(body) = NonNull::new(core.body.load(Ordering::Acquire)) else {
                 continue;
             };
-            // SAFETY: loaded under the guard.
-            let body_ref = unsafe { body.as_ref() };
-            // SAFETY: as above.
-            let at = unsafe { body_ref.search(hash, obj) };
-            if at.found {
-                // SAFETY: found under the guard, with the key of an entry.
-                let found = unsafe { OwnedEntry::<P>::of_node(at.cur) };
-                // Acquire: pairs with the release in `publish`, for whoever
-                // reads the data of the variable that exists.
-                match found.entry().state().load(Ordering::Acquire) {
-                    LIVE => return Err(AllocError::Exists(found.entry().data())),
-                    DEAD => {
-                        // SAFETY: protected by the guard. The next search
-                        // unlinks it.
-                        unsafe { list::mark(at.cur) };
-                    }
-                    _ => {
-                        // RESERVED: its constructor runs.
-                        drop(guard);
-                        core.platform.relax(flags);
-                    }
-                }
-                continue;
-            }
-            let Some(entry) = spare.entry else {
-                drop(guard);
-                let made =
-                    OwnedEntry::new(this, &core.platform, Body::<P>::key(hash), obj, size, flags)
-                        .map_err(|e| match e {
-                        Unmade::Layout => AllocError::Layout,
-                        Unmade::OutOfMemory => AllocError::OutOfMemory,
-                    })?;
-                // Relaxed: statistics.
-                core.entries.fetch_add(1, Ordering::Relaxed);
-                core.bytes.fetch_add(size, Ordering::Relaxed);
-                spare.entry = Some(made);
-                continue;
-            };
-            body_ref.reserve();
-            // SAFETY: `at` was found under this guard; the entry is ours, unlinked.
-            if unsafe { list::link(&at, entry.entry().node()) } {
-                spare.entry = None;
-                let count = body_ref.count_up();
-                break (
-                    Reservation {
+            // SAFETY: loaded under the guard; the spare entry is ours.
+            let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare.entry) };
+            match step {
+                Step::Exists(data) => return Err(AllocError::Exists(data)),
+                Step::Done(entry, place) => {
+                    break Reservation {
                         core,
                         body,
                         entry,
+                        place,
                         hash,
-                    },
-                    count,
-                );
+                    };
+                }
+                Step::Worn => {
+                    // SAFETY: loaded under the guard. Relaxed: ordered as in
+                    // `Body::insert`. The body stays while it counts us.
+                    let body = unsafe { body.as_ref() };
+                    body.reserve();
+                    drop(guard);
+                    let renewed = body.renew(hash, core, flags);
+                    body.settle();
+                    if !renewed {
+                        return Err(AllocError::OutOfMemory);
+                    }
+                }
+                Step::Wait => {
+                    drop(guard);
+                    core.platform.relax(flags);
+                }
+                Step::Spent(entry) => {
+                    drop(guard);
+                    // SAFETY: `insert` took it to DEAD and unlinked it.
+                    unsafe { entry.retire(&core.platform, None) };
+                }
+                Step::NeedEntry => {
+                    drop(guard);
+                    let key = Attic::key(hash);
+                    let made = OwnedEntry::new(this, &core.platform, key, obj, size, flags);
+                    spare.entry = Some(made.map_err(|e| match e {
+                        Unmade::Layout => AllocError::Layout,
+                        Unmade::OutOfMemory => AllocError::OutOfMemory,
+                    })?);
+                    // Relaxed: statistics.
+                    core.entries.fetch_add(1, Ordering::Relaxed);
+                    core.bytes.fetch_add(size, Ordering::Relaxed);
+                }
             }
-            body_ref.settle();
         };
         // No guard from here on: growing may allocate, and the constructor may
         // sleep and use the table. The reservation keeps the body.
-        reserved.grow(count, flags);
+        reserved.grow(flags);
         ctor(reserved.entry.entry().data()).map_err(AllocError::Ctor)?;
         Ok(reserved.publish())
     }
@@ -312,24 +311,16 @@ impl<P: Platform> Core<P> {
             return false;
         };
         // SAFETY: as above.
-        let at = unsafe { body.search(hash, obj) };
-        if !at.found {
+        let Some((found, place)) = (unsafe { body.find(hash, obj) }) else {
             return false;
-        }
-        // SAFETY: found under the guard, with the key of an entry.
-        let found = unsafe { OwnedEntry::<P>::of_node(at.cur) };
+        };
         if !found.entry().kill() {
             // Being constructed, which is as if it came later; or already dead,
             // which is as if we came later.
             return false;
         }
-        body.count_down();
-        // SAFETY: the guard protects the node and the list. The search does not
-        // return before the node is unlinked.
-        unsafe {
-            list::mark(at.cur);
-            body.search(hash, obj);
-        }
+        // SAFETY: as above, and we took the entry to DEAD.
+        unsafe { body.unlink(self, hash, found, place) };
         drop(guard);
         then(found);
         true
@@ -362,8 +353,7 @@ impl<P: Platform> Core<P> {
         // Acquire: as in `get`.
         let body = self.body.load(Ordering::Acquire);
         // SAFETY: loaded under the guard.
-        let (live, buckets) =
-            unsafe { body.as_ref() }.map_or((0, 0), |body| (body.live(), body.buckets()));
+        let (live, buckets) = unsafe { body.as_ref().map_or((0, 0), |body| body.counts()) };
         // Relaxed: statistics.
         Stats {
             live,
@@ -391,13 +381,9 @@ impl<P: Platform> Drop for Spare<P> {
 }
 
 impl<P: Platform> Reservation<'_, P> {
-    fn grow(&self, count: usize, flags: AllocFlags) {
+    fn grow(&self, flags: AllocFlags) {
         // SAFETY: the reservation (`busy`) keeps the body.
-        let body = unsafe { self.body.as_ref() };
-        if body.grow(self.hash, count, &self.core.platform, flags) {
-            // Relaxed: a statistic.
-            self.core.splits.fetch_add(1, Ordering::Relaxed);
-        }
+        unsafe { self.body.as_ref() }.grow(self.hash, self.core, flags);
     }
 
     /// Makes the constructed variable visible.
@@ -422,9 +408,7 @@ impl<P: Platform> Drop for Reservation<'_, P> {
             let body = self.body.as_ref();
             // Relaxed: nobody reads the data of a dead entry.
             self.entry.entry().state().store(DEAD, Ordering::Relaxed);
-            body.count_down();
-            list::mark(self.entry.entry().node());
-            body.search(self.hash, self.entry.entry().obj());
+            body.unlink(self.core, self.hash, self.entry, self.place);
             body.settle();
         }
         drop(guard);

@@ -1,0 +1,214 @@
+//! Models of the table where lines are full or replaced: the attic, splits,
+//! renewals. A line has two lanes under loom, and a head counts three insertions.
+
+use loom::thread;
+use umbra_loom::{FLAGS, Payload, Tracked, explore};
+use umbra_shadow::Table;
+
+const A: usize = 0x1000;
+const B: usize = 0x2000;
+const C: usize = 0x3000;
+const D: usize = 0x4000;
+
+/// A table whose only line has `A` and `B` in its two lanes and cannot be
+/// replaced: what comes next goes to the attic.
+fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>)) {
+    let platform = Tracked::new();
+    let table = platform.table();
+    assert!(Payload::put(&table, A, 1));
+    platform.cramp(true);
+    assert!(Payload::put(&table, B, 2));
+    f(&platform, &table);
+    table.free_all(Some(Payload::destroy));
+    drop(table);
+    umbra_shadow::Smr::barrier(&platform);
+}
+
+fn spawn<T: 'static>(
+    table: &Table<Tracked>,
+    f: impl FnOnce(&Table<Tracked>) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let table = table.clone();
+    thread::spawn(move || f(&table))
+}
+
+/// `get_or_alloc` of a payload; the value that is there afterwards.
+fn ensure(table: &Table<Tracked>, obj: usize, value: u64) -> u64 {
+    let data = table.get_or_alloc(obj, size_of::<Payload>(), FLAGS, |data| {
+        // SAFETY: fresh data of this size.
+        unsafe { Payload::construct(data, value) };
+        Ok::<(), ()>(())
+    });
+    // SAFETY: the models that call this do not free the object.
+    unsafe { Payload::read(data.unwrap()) }
+}
+
+#[test]
+fn r44_two_inserts_of_one_object_in_the_attic() {
+    explore("get_or_alloc | get_or_alloc, attic", Some(3), || {
+        with_full_line(|_, table| {
+            let other = spawn(table, |t| ensure(t, C, 3));
+            let mine = ensure(table, C, 4);
+            assert_eq!(other.join().unwrap(), mine, "one variable");
+            assert_eq!(table.stats().live, 3);
+        });
+    });
+}
+
+/// One finds the line full and goes to the attic, the other finds a free lane.
+#[test]
+fn r44_one_object_in_a_lane_and_in_the_attic() {
+    explore("get_or_alloc | free another, get_or_alloc", Some(3), || {
+        with_full_line(|_, table| {
+            let other = spawn(table, |t| {
+                assert!(t.free(A, Some(Payload::destroy)));
+                ensure(t, C, 3)
+            });
+            let mine = ensure(table, C, 4);
+            assert_eq!(other.join().unwrap(), mine, "one variable");
+            assert_eq!(table.stats().live, 2);
+        });
+    });
+}
+
+#[test]
+fn g1_get_against_free_in_the_attic() {
+    explore("get | free, attic", None, || {
+        with_full_line(|_, table| {
+            assert!(Payload::put(table, C, 3));
+            let free = spawn(table, |t| assert!(t.free(C, Some(Payload::destroy))));
+            assert!(matches!(Payload::look(table, C), None | Some(3)));
+            free.join().unwrap();
+            assert_eq!(Payload::look(table, C), None);
+        });
+    });
+}
+
+/// R34: what is constructed in the attic is seen whole.
+#[test]
+fn r34_get_against_alloc_in_the_attic() {
+    explore("get | alloc, attic", None, || {
+        with_full_line(|_, table| {
+            let put = spawn(table, |t| assert!(Payload::put(t, C, 3)));
+            assert!(matches!(Payload::look(table, C), None | Some(3)));
+            put.join().unwrap();
+            assert_eq!(Payload::look(table, C), Some(3));
+        });
+    });
+}
+
+/// G6: a line is replaced under a lookup of what stands in it and in the attic.
+#[test]
+fn g6_get_against_replacement() {
+    explore("get, get | alloc with replacement", Some(3), || {
+        with_full_line(|platform, table| {
+            assert!(Payload::put(table, C, 3));
+            platform.cramp(false);
+            let put = spawn(table, |t| assert!(Payload::put(t, D, 4)));
+            assert_eq!(Payload::look(table, A), Some(1), "always there");
+            assert_eq!(Payload::look(table, C), Some(3), "always there");
+            put.join().unwrap();
+            for (obj, value) in [(A, 1), (B, 2), (C, 3), (D, 4)] {
+                assert_eq!(Payload::look(table, obj), Some(value));
+            }
+        });
+    });
+}
+
+/// G6: an entry of the attic is freed, and one comes, while its line is replaced.
+#[test]
+fn g6_free_in_the_attic_against_replacement() {
+    explore("free | alloc with replacement, attic", Some(2), || {
+        with_full_line(|platform, table| {
+            assert!(Payload::put(table, C, 3));
+            platform.cramp(false);
+            let put = spawn(table, |t| assert!(Payload::put(t, D, 4)));
+            assert!(table.free(C, Some(Payload::destroy)));
+            put.join().unwrap();
+            assert_eq!(Payload::look(table, C), None);
+            assert_eq!(Payload::look(table, D), Some(4));
+            assert_eq!(table.stats().live, 3);
+        });
+    });
+}
+
+/// G6: a lane is cleared while its line is replaced.
+#[test]
+fn g6_free_against_replacement() {
+    explore("free | alloc with replacement", Some(2), || {
+        with_full_line(|platform, table| {
+            platform.cramp(false);
+            let put = spawn(table, |t| assert!(Payload::put(t, D, 4)));
+            assert!(table.free(A, Some(Payload::destroy)));
+            put.join().unwrap();
+            for (obj, value) in [(A, None), (B, Some(2)), (D, Some(4))] {
+                assert_eq!(Payload::look(table, obj), value);
+            }
+        });
+    });
+}
+
+/// G6: two threads replace the same lines and help each other.
+#[test]
+fn g6_replacement_helped_by_two_threads() {
+    explore("alloc | alloc, both with replacement", Some(2), || {
+        with_full_line(|platform, table| {
+            platform.cramp(false);
+            let put = spawn(table, |t| assert!(Payload::put(t, C, 3)));
+            assert!(Payload::put(table, D, 4));
+            put.join().unwrap();
+            for (obj, value) in [(A, 1), (B, 2), (C, 3), (D, 4)] {
+                assert_eq!(Payload::look(table, obj), Some(value), "nothing is lost");
+            }
+        });
+    });
+}
+
+/// A head that has counted all the insertions it can is replaced, with lookups
+/// under way.
+#[test]
+fn g6_get_against_a_worn_head() {
+    explore("get | free, alloc with a worn head", Some(2), || {
+        with_full_line(|platform, table| {
+            assert!(table.free(B, Some(Payload::destroy)));
+            assert!(Payload::put(table, B, 3));
+            platform.cramp(false);
+            let put = spawn(table, |t| {
+                assert!(t.free(B, Some(Payload::destroy)));
+                assert!(Payload::put(t, B, 4));
+            });
+            assert_eq!(Payload::look(table, A), Some(1), "always there");
+            put.join().unwrap();
+            assert_eq!(Payload::look(table, B), Some(4));
+        });
+    });
+}
+
+/// Without memory to replace a worn head the insertion is refused, whole.
+#[test]
+fn g6_a_worn_head_without_memory() {
+    explore("get | refused alloc", None, || {
+        with_full_line(|_, table| {
+            assert!(table.free(B, Some(Payload::destroy)));
+            assert!(Payload::put(table, B, 3));
+            let refused = spawn(table, |t| Payload::put(t, C, 4));
+            assert_eq!(Payload::look(table, C), None);
+            assert!(!refused.join().unwrap());
+            assert_eq!(Payload::look(table, B), Some(3));
+        });
+    });
+}
+
+/// G7: what stands in the attic goes with the rest.
+#[test]
+fn g7_free_all_against_insert_in_the_attic() {
+    explore("free_all | alloc, attic", Some(3), || {
+        with_full_line(|_, table| {
+            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            // In the old body or, if there is memory for one, in a new one.
+            let put = Payload::put(table, C, 3);
+            all.join().unwrap();
+            assert!(put || Payload::look(table, C).is_none());
+        });
+    });
+}

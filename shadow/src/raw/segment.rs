@@ -1,0 +1,414 @@
+//! A segment: 255 lines and what is known of them, 16 KiB.
+//!
+//! # Being replaced
+//! ```text
+//!  heirs agreed on -> lines frozen -> heirs' lines filled -> directory -> retired
+//!  (two: a split;     (by helpers, in any order and number)    (body)
+//!   one: a renewal)
+//! ```
+//! All helpers compute the same lanes for an heir's line, for they look at frozen
+//! lines only. Whether it is `EXTENDED` is decided by whoever fills its head: the
+//! attic can only have lost entries of the frozen line since, never gained any.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use super::blocks::{fill, free_block, null};
+use super::entry::Entry;
+use super::line::{FREE, FREEZE, Head, LANES, Line, fingerprint};
+use super::type_core::Core;
+use crate::platform::{AllocFlags, Link, Platform, Progress};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+/// Lines of a segment; with the control, 16 KiB. Tiny under the model checkers.
+pub(super) const LINES: usize = if crate::TINY { 2 } else { 255 };
+/// log2 of a segment's lines that one line of the root stands for.
+const ROOT_SHIFT: u32 = if crate::TINY { 1 } else { 6 };
+/// Lines that a body has before its first segment.
+pub(super) const ROOT_LINES: usize = ((LINES - 1) >> ROOT_SHIFT) + 1;
+
+/// What is known of a number of lines, in a line of its own.
+#[repr(C, align(64))]
+pub(super) struct Control<P: Platform> {
+    link: Link,
+    core: NonNull<Core<P>>,
+    /// What replaces it: null, or the first heir, its address plus [`RENEWAL`]
+    /// if it is the only one.
+    heir: AtomicPtr<Segment<P>>,
+    second: AtomicPtr<Segment<P>>,
+    /// Taken lanes plus 1; 0 until it is known.
+    count: AtomicUsize,
+}
+
+/// In `heir`: there is no second.
+const RENEWAL: usize = 1;
+
+#[repr(C)]
+pub(super) struct Segment<P: Platform> {
+    pub(super) control: Control<P>,
+    pub(super) lines: [Line; LINES],
+}
+
+/// The lines and the control of a segment, or of the root of a body.
+pub(super) struct Lines<P: Platform> {
+    control: *const Control<P>,
+    first: *const Line,
+    len: usize,
+    /// Low bits of the hash that all of its entries share.
+    pub(super) depth: u32,
+}
+
+impl<P: Platform> Clone for Lines<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<P: Platform> Copy for Lines<P> {}
+
+/// Who inherits.
+pub(super) struct Heirs<P: Platform> {
+    pub(super) first: *mut Segment<P>,
+    /// Null for a renewal.
+    pub(super) second: *mut Segment<P>,
+}
+
+/// The line of a segment that a hash belongs to: its top bits, scaled.
+#[inline]
+fn line_of(hash: u64) -> usize {
+    ((hash >> 48) as usize * LINES) >> 16
+}
+
+impl<P: Platform> Control<P> {
+    /// # Safety
+    /// `this` is valid for writes and nobody else's.
+    pub(super) unsafe fn init(this: *mut Self, core: NonNull<Core<P>>, count: usize) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            this.write(Self {
+                link: Link::new(Segment::<P>::reclaim),
+                core,
+                heir: null(),
+                second: null(),
+                count: AtomicUsize::new(count),
+            });
+        }
+    }
+}
+
+/// Writes a line in place: zero, or in use and empty.
+///
+/// # Safety
+/// `line` is valid for writes and nobody else's.
+pub(super) unsafe fn init_line(line: *mut Line, head: u64, slot: *mut super::list::Node) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        (&raw mut (*line).head).write(AtomicU64::new(head));
+        fill(&raw mut (*line).slots, || AtomicPtr::new(slot));
+    }
+}
+
+impl<P: Platform> Segment<P> {
+    /// A segment whose lines are yet to be filled.
+    ///
+    /// # Safety
+    /// The core is alive.
+    pub(super) unsafe fn new(core: NonNull<Core<P>>, flags: AllocFlags) -> Option<*mut Self> {
+        const { assert!(cfg!(loom) || size_of::<Line>() == 64) };
+        const { assert!(size_of::<Self>() <= 16 << 10) };
+        // SAFETY: the caller's contract.
+        let platform = unsafe { core.as_ref() }.platform();
+        let this = platform
+            .alloc_zeroed(Layout::new::<Self>(), flags)?
+            .cast::<Self>()
+            .as_ptr();
+        // SAFETY: fresh memory of this layout. (Under loom an atomic is more than
+        // its zero bytes; elsewhere this writes zeros over zeros.)
+        unsafe {
+            Control::init(&raw mut (*this).control, core, 0);
+            if cfg!(loom) {
+                for i in 0..LINES {
+                    init_line(&raw mut (*this).lines[i], 0, core::ptr::null_mut());
+                }
+            }
+        }
+        Some(this)
+    }
+
+    /// The line of a hash.
+    #[inline]
+    pub(super) fn line(&self, hash: u64) -> &Line {
+        // SAFETY: `line_of` is below LINES.
+        unsafe { self.lines.get_unchecked(line_of(hash)) }
+    }
+
+    /// Gives back a segment that nobody else can reach; not its entries.
+    ///
+    /// # Safety
+    /// So it is.
+    pub(super) unsafe fn free(this: *mut Self, platform: &P) {
+        // SAFETY: the caller's contract.
+        unsafe { free_block(this, platform) }
+    }
+
+    /// Hands a replaced segment to the grace period.
+    ///
+    /// # Safety
+    /// The caller took it out of the directory.
+    pub(super) unsafe fn retire(this: *const Self, platform: &P) {
+        // SAFETY: the core outlives the guard under which the segment was found,
+        // and from here on the ownership taken.
+        unsafe {
+            (*this).control.core.as_ref().hold();
+            let link = &raw const (*this).control.link;
+            platform.retire(NonNull::new_unchecked(link.cast_mut()));
+        }
+    }
+
+    /// # Safety
+    /// [`Link::reclaim`]'s contract.
+    unsafe fn reclaim(link: NonNull<Link>) -> Progress {
+        let this = link.cast::<Self>().as_ptr();
+        // SAFETY: the link is the first field of the control, the control of the
+        // segment; its references were inherited.
+        unsafe {
+            let core = (*this).control.core;
+            Self::free(this, core.as_ref().platform());
+            Core::release(core);
+        }
+        Progress::Done
+    }
+}
+
+impl<P: Platform> Lines<P> {
+    /// # Safety
+    /// `segment` is protected while the result is used.
+    #[inline]
+    pub(super) unsafe fn of_segment(segment: *mut Segment<P>, depth: u32) -> Self {
+        // SAFETY: the caller's contract.
+        unsafe {
+            Self {
+                control: &raw const (*segment).control,
+                first: (&raw const (*segment).lines).cast(),
+                len: LINES,
+                depth,
+            }
+        }
+    }
+
+    pub(super) fn of_root(control: *const Control<P>, lines: &[Line; ROOT_LINES]) -> Self {
+        Self {
+            control,
+            first: lines.as_ptr(),
+            len: ROOT_LINES,
+            depth: 0,
+        }
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.len != LINES
+    }
+
+    /// The segment's address, as the directory has it (null for the root).
+    pub(super) fn segment(&self) -> *mut Segment<P> {
+        if self.is_root() {
+            core::ptr::null_mut()
+        } else {
+            self.control.cast_mut().cast()
+        }
+    }
+
+    pub(super) fn lines(&self) -> &[Line] {
+        // SAFETY: made of an array of this length that is protected.
+        unsafe { core::slice::from_raw_parts(self.first, self.len) }
+    }
+
+    fn control(&self) -> &Control<P> {
+        // SAFETY: protected by `of_segment`'s or the body's contract.
+        unsafe { &*self.control }
+    }
+
+    /// The line of a hash.
+    #[inline]
+    pub(super) fn line(&self, hash: u64) -> &Line {
+        let at = line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 };
+        // SAFETY: `line_of` is below LINES, and so many lines there are; shifted
+        // it is below ROOT_LINES.
+        unsafe { &*self.first.add(at) }
+    }
+
+    /// Taken lanes, about.
+    pub(super) fn count(&self) -> usize {
+        // Relaxed: a hint and a statistic.
+        self.control()
+            .count
+            .load(Ordering::Relaxed)
+            .saturating_sub(1)
+    }
+
+    pub(super) fn count_up(&self) {
+        // Relaxed: as above.
+        self.control().count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_down(&self) {
+        // Relaxed: as above.
+        self.control().count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Proposes heirs, for a split or a renewal; those not taken are left in the
+    /// proposal. (A proposer of a renewal may find that a split was agreed on:
+    /// it should have a second heir to offer, or must leave it to others.)
+    pub(super) fn propose(&self, heirs: &mut Heirs<P>, split: bool) {
+        let control = self.control();
+        let kind = if split { 0 } else { RENEWAL };
+        // AcqRel: pairs with the other proposals and with `heirs`: the heirs'
+        // initial contents are visible to every helper. Acquire on failure: the
+        // others' heir is used.
+        let first = control.heir.compare_exchange(
+            core::ptr::null_mut(),
+            heirs.first.map_addr(|a| a | kind),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        let agreed = match first {
+            Ok(_) => {
+                core::mem::replace(&mut heirs.first, core::ptr::null_mut()).map_addr(|a| a | kind)
+            }
+            Err(other) => other,
+        };
+        if agreed.addr() & RENEWAL == 0 && !heirs.second.is_null() {
+            // AcqRel, Acquire: as above.
+            let second = control.second.compare_exchange(
+                core::ptr::null_mut(),
+                heirs.second,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            if second.is_ok() {
+                heirs.second = core::ptr::null_mut();
+            }
+        }
+    }
+
+    /// The heirs, once both (or the only one) are agreed on.
+    pub(super) fn heirs(&self) -> Option<Heirs<P>> {
+        // Acquire, twice: pairs with `propose`.
+        let heir = self.control().heir.load(Ordering::Acquire);
+        let first = heir.map_addr(|a| a & !RENEWAL);
+        if heir.is_null() {
+            return None;
+        }
+        if heir.addr() & RENEWAL != 0 {
+            return Some(Heirs {
+                first,
+                second: core::ptr::null_mut(),
+            });
+        }
+        let second = self.control().second.load(Ordering::Acquire);
+        (!second.is_null()).then_some(Heirs { first, second })
+    }
+
+    /// Freezes every line; true when the attic may have entries of some.
+    pub(super) fn freeze(&self) -> bool {
+        let mut extended = false;
+        for line in self.lines() {
+            // AcqRel: pairs with the commits of the line's head: their slots (and
+            // what they put into the attic) are visible from here on, and every
+            // later attempt to change the head sees it frozen.
+            let head = Head(line.head.fetch_or(FREEZE, Ordering::AcqRel));
+            extended |= head.is_extended();
+        }
+        extended
+    }
+
+    /// Fills the heirs' lines from the frozen ones.
+    ///
+    /// # Safety
+    /// The lines are frozen, the heirs are theirs; the caller holds the guard
+    /// under which it found them.
+    pub(super) unsafe fn bequeath(&self, heirs: &Heirs<P>, core: &Core<P>, attic: &Present) {
+        for (half, heir) in [heirs.first, heirs.second].into_iter().enumerate() {
+            if heir.is_null() {
+                continue;
+            }
+            let mut total = 0;
+            for at in 0..LINES {
+                // SAFETY: the heir is protected as its parent is.
+                let to = unsafe { &(*heir).lines[at] };
+                let from = &self.lines()[at >> if self.is_root() { ROOT_SHIFT } else { 0 }];
+                // Relaxed: frozen; `freeze` acquired it.
+                let head = Head(from.head.load(Ordering::Relaxed));
+                let mut filled = Head::EMPTY;
+                let mut lane = 0;
+                for old in head.taken() {
+                    // Acquire: pairs with the claim, for the entry's contents; the
+                    // frozen head says that the slot does not change.
+                    let node = from.slots[old].load(Ordering::Acquire);
+                    // SAFETY: a taken lane's slot is an entry, and whoever removes
+                    // it must come through the heir first.
+                    let hash = core.hash(unsafe { Entry::of_node(node) }.obj());
+                    let split = !heirs.second.is_null();
+                    if line_of(hash) != at || split && hash >> self.depth & 1 != half as u64 {
+                        continue;
+                    }
+                    // Relaxed: published by the head below. A failure means that
+                    // another helper was here.
+                    let _ = to.slots[lane].compare_exchange(
+                        core::ptr::null_mut(),
+                        node,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    );
+                    filled = filled.place(lane, fingerprint(hash));
+                    lane += 1;
+                }
+                total += lane;
+                for slot in &to.slots[lane..LANES] {
+                    // Relaxed: as above.
+                    let _ = slot.compare_exchange(
+                        core::ptr::null_mut(),
+                        FREE,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    );
+                }
+                if attic.has(half, at) {
+                    filled = filled.extended();
+                }
+                // Release: publishes the slots to whoever acquires the head. They
+                // were all set by then, by us or by a helper that failed us: see
+                // the acquire below.
+                let _ = to
+                    .head
+                    .compare_exchange(0, filled.0, Ordering::AcqRel, Ordering::Acquire);
+            }
+            // Relaxed: a hint; only the first sets it.
+            // SAFETY: as above.
+            let count = unsafe { &(*heir).control.count };
+            let _ = count.compare_exchange(0, total + 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Which of the heirs' lines the attic has entries for.
+pub(super) struct Present([[u64; LINES.div_ceil(64)]; 2]);
+
+impl Present {
+    pub(super) fn none() -> Self {
+        Self([[0; LINES.div_ceil(64)]; 2])
+    }
+
+    pub(super) fn note(&mut self, hash: u64, depth: u32, split: bool) {
+        let half = if split {
+            (hash >> depth & 1) as usize
+        } else {
+            0
+        };
+        let at = line_of(hash);
+        self.0[half][at / 64] |= 1 << (at % 64);
+    }
+
+    fn has(&self, half: usize, at: usize) -> bool {
+        self.0[half][at / 64] >> (at % 64) & 1 != 0
+    }
+}
