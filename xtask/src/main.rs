@@ -116,6 +116,10 @@ struct VmArgs {
     /// Let the guest's clock count instructions (one processor)
     #[arg(long, conflicts_with = "smp")]
     icount: bool,
+    /// A host thread for each processor: more races, but QEMU may lose a change
+    /// of code and hang the guest at an `int3`
+    #[arg(long, conflicts_with = "icount")]
+    threads: bool,
     /// MiB of memory of the guest
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..=65536))]
     memory: Option<u32>,
@@ -203,6 +207,7 @@ fn run_vm(paths: &Paths, args: &VmArgs) -> Result<()> {
         machine.icount = false;
         machine.smp = smp;
     }
+    machine.threads = args.threads;
     if let Some(memory) = args.memory {
         machine.memory = memory;
     }

@@ -45,6 +45,11 @@ pub(crate) enum Problem {
         /// The last lines.
         last: Vec<String>,
     },
+    /// It went on after the kernel's complaint, and was ended.
+    Ill {
+        /// For how long, in seconds.
+        seconds: u64,
+    },
     /// A test failed.
     Test {
         /// Its name.
@@ -108,6 +113,9 @@ impl Problem {
             Self::TooLong { seconds, last } => {
                 format!("the guest was not done after {seconds} s{}", indent(last))
             }
+            Self::Ill { seconds } => {
+                format!("the guest was ended {seconds} s after the kernel's first complaint")
+            }
             Self::Test { name, detail } if detail.is_empty() => format!("test {name} failed"),
             Self::Test { name, detail } => format!("test {name} failed: {detail}"),
             Self::Protocol { line, text, why } => {
@@ -134,6 +142,8 @@ pub(crate) enum End {
     Silent(Duration),
     /// The watchdog: so long in all.
     TooLong(Duration),
+    /// Ended so long after the kernel's first complaint.
+    Ill(Duration),
 }
 
 /// A run while it goes on.
@@ -237,6 +247,11 @@ impl Session {
         }
     }
 
+    /// Whether the kernel has complained.
+    pub(crate) fn is_ill(&self) -> bool {
+        !self.scanner.excerpts().is_empty()
+    }
+
     /// The run is over: gives the verdict. `qemu` is its status if it was bad.
     pub(crate) fn finish(mut self, end: End, qemu: Option<String>) -> Outcome {
         for found in self.ktap.finish() {
@@ -259,6 +274,11 @@ impl Session {
                 self.problems.push(Problem::TooLong {
                     seconds: time.as_secs(),
                     last,
+                });
+            }
+            (End::Ill(time), _) => {
+                self.problems.push(Problem::Ill {
+                    seconds: time.as_secs(),
                 });
             }
             (End::Off, Some(status)) => self.problems.push(Problem::Qemu { status, last }),
@@ -393,6 +413,11 @@ mod tests {
         // Even after `done`: a guest that does not power off hangs.
         let silent = run(&[DONE], End::Silent(Duration::from_secs(60)));
         assert!(silent.problems[0].show().contains("60 s"));
+        let ill = run(&["BUG: soft lockup"], End::Ill(Duration::from_secs(60)));
+        assert!(matches!(
+            ill.problems[..],
+            [Problem::Kernel { .. }, Problem::Ill { .. }]
+        ));
         let qemu = Session::default().finish(End::Off, Some("signal: 9".into()));
         assert!(qemu.problems[0].show().contains("signal: 9"));
     }

@@ -285,12 +285,9 @@ fn kmod_lint(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
 fn loom(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
     // In its folder, for its own .cargo/config.toml.
     let dir = paths.root().join("loom-tests");
-    run_cargo(
-        paths,
-        "loom",
-        cargo(&dir, &["test", "--release", "--no-fail-fast"]),
-        tests,
-    )
+    // Models only: documentation is not built under loom's cfg.
+    let arguments = ["test", "--release", "--tests", "--no-fail-fast"];
+    run_cargo(paths, "loom", cargo(&dir, &arguments), tests)
 }
 
 fn kmod(paths: &Paths, options: &Options, _: &mut Tests) -> Result<()> {
