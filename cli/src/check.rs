@@ -1,5 +1,6 @@
 //! `umbra check`: what each step of a series would call.
 
+use crate::lint;
 use crate::problem::Problem;
 use crate::series::{Move, Series};
 use std::io::Write;
@@ -9,13 +10,17 @@ use umbra_state::{
     Switch, plan,
 };
 
-/// Prints the steps of `series`, each with its callbacks in order.
+/// Prints the steps of `series`, each with its callbacks in order, and what
+/// [`lint`] has to say.
 ///
 /// # Errors
 /// [`Problem::Refused`] at the first step that is refused, after printing those
 /// before it; or the output cannot be written.
 pub fn check(series: &Series, out: &mut dyn Write) -> Result<(), Problem> {
     let mut engine = Engine::new(0, Rules::Umbra);
+    let mut warnings: Vec<_> = (0..series.len())
+        .flat_map(|at| lint::patch(series, at))
+        .collect();
     for (index, step) in series.steps().enumerate() {
         let incoming = match step {
             Move::Enable(at) => Some(series.make(at)?),
@@ -39,6 +44,12 @@ pub fn check(series: &Series, out: &mut dyn Write) -> Result<(), Problem> {
         for line in lines(engine.installed(), incoming.as_ref(), &planned) {
             writeln!(out, "     {line}")?;
         }
+        let enabled = engine.installed().patches().iter();
+        let enabled: Vec<_> = enabled.map(|patch| patch.cookie).collect();
+        for mut warning in lint::step(series, &enabled, step) {
+            warning.text = format!("step {}: {}", index + 1, warning.text);
+            warnings.push(warning);
+        }
         let begun = match (incoming, step) {
             (Some(patch), _) => engine.enable(patch, &mut Nobody),
             (None, Move::Enable(at) | Move::Disable(at)) => {
@@ -47,6 +58,12 @@ pub fn check(series: &Series, out: &mut dyn Write) -> Result<(), Problem> {
         };
         begun.map_err(|refusal| series.refused(index, refusal))?;
         engine.run(&mut Nobody);
+    }
+    if !warnings.is_empty() {
+        writeln!(out)?;
+    }
+    for warning in warnings {
+        writeln!(out, "{warning}")?;
     }
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! what is printed here is what happens there.
 //!
 //! - [`series`]: the file, and the patches in it.
-//! - [`check`], [`matrix`], [`simulate`]: the commands.
+//! - [`check`], [`matrix`], [`simulate`], [`compare`]: the commands; [`lint`]:
+//!   what `check` warns of.
 //! - [`timeline`]: callbacks as a picture, from a simulation or a kernel's log.
 //! - [`problem`]: everything that can be wrong, with its place in the file.
 #![allow(
@@ -14,6 +15,8 @@
 )]
 
 pub mod check;
+pub mod compare;
+pub mod lint;
 pub mod matrix;
 pub mod problem;
 pub mod series;

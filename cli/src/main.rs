@@ -7,6 +7,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use umbra_cli::check::check;
+use umbra_cli::compare;
 use umbra_cli::matrix::matrix;
 use umbra_cli::simulate::{Failure, Options, simulate};
 use umbra_cli::{Problem, Series};
@@ -26,7 +27,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print the callbacks that each step would run, or explain the refusal
+    /// Print the callbacks that each step would run and warn of what looks wrong,
+    /// or explain the refusal
     Check {
         /// The patches and steps (TOML)
         file: PathBuf,
@@ -35,6 +37,12 @@ enum Command {
     Matrix {
         /// The patches (TOML)
         file: PathBuf,
+    },
+    /// Show the same requests under Umbra's rules, those of the unmerged state
+    /// callbacks (v1), and those of mainline Linux
+    Compare {
+        /// The patches and steps (TOML); without: known traces and defects
+        file: Option<PathBuf>,
     },
     /// Play the series through on real shadow tables
     Simulate {
@@ -70,6 +78,8 @@ fn run(command: Command) -> Result<(), Problem> {
     match command {
         Command::Check { file } => check(&Series::read(&file)?, &mut out)?,
         Command::Matrix { file } => matrix(&Series::read(&file)?, &mut out)?,
+        Command::Compare { file: Some(file) } => compare::file(&Series::read(&file)?, &mut out)?,
+        Command::Compare { file: None } => compare::scenes(&mut out)?,
         Command::Simulate {
             file,
             fail,

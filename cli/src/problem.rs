@@ -79,6 +79,17 @@ pub enum Problem {
         #[label("the second")]
         second: SourceSpan,
     },
+    /// A patch replaces all others and only those of its set.
+    #[error("a patch replaces all others, or the one of its set")]
+    #[diagnostic(help("keep one of replace and replace_set"))]
+    TwoReplaces {
+        /// The file.
+        #[source_code]
+        source_code: Source,
+        /// Where.
+        #[label("this set")]
+        at: SourceSpan,
+    },
     /// A step names a patch that is not in the file.
     #[error("no patch is called {name}")]
     #[diagnostic(help("the file has {}", known.join(", ")))]

@@ -4,7 +4,9 @@
 //! [[patch]]
 //! name = "P1"                 # what steps call it
 //! replace = true              # in place of all others; default: beside them
+//! replace_set = 7             # or only in place of the patch of this set
 //! hooks = [{ function = "vfs_open", state = 1 }]
+//! exit_frees = [1]            # whose shadows its module_exit frees by hand
 //!
 //! [[patch.state]]
 //! id = 1
@@ -12,6 +14,8 @@
 //! is_shadow = true            # shadow variables of this id belong to it
 //! block_disable = false
 //! callbacks = ["pre_patch"]   # default: all four
+//! shadow_size = 16            # bytes a variable; compared between patches
+//! version = 1                 # for the rules of mainline
 //! attach = 100                # how many shadows a simulated pre_patch makes
 //!
 //! [[step]]                    # default: enable each patch, in order
@@ -45,6 +49,10 @@ struct PatchTable {
     #[serde(default)]
     replace: bool,
     #[serde(default)]
+    replace_set: Option<Spanned<u32>>,
+    #[serde(default)]
+    exit_frees: Vec<u64>,
+    #[serde(default)]
     hooks: Vec<Spanned<HookTable>>,
     #[serde(default)]
     state: Vec<Spanned<StateTable>>,
@@ -64,6 +72,10 @@ struct StateTable {
     callbacks: Option<Vec<CallbackName>>,
     #[serde(default)]
     attach: Option<usize>,
+    #[serde(default)]
+    shadow_size: u32,
+    #[serde(default)]
+    version: u32,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -106,6 +118,9 @@ struct Described {
     hooks_at: Vec<SourceSpan>,
     /// How many shadows the simulated `pre_patch` attaches, as above.
     attach: Vec<usize>,
+    /// Whether the file says which callbacks a state has, as above.
+    listed: Vec<bool>,
+    exit_frees: Vec<u64>,
 }
 
 /// A file that was understood. Its patches may still be refused.
@@ -241,11 +256,24 @@ impl Series {
             .unwrap_or(0)
     }
 
+    /// Whether the file says which callbacks a state of a patch has.
+    pub fn lists_callbacks(&self, at: usize, state: &State) -> bool {
+        self.patches[at].listed.get(state.cookie) == Some(&true)
+    }
+
+    /// The ids whose shadows the patch's module frees when it exits.
+    pub fn exit_frees(&self, at: usize) -> &[u64] {
+        &self.patches[at].exit_frees
+    }
+
     /// "enable P1", for people.
     pub fn title(&self, step: Move) -> String {
         match step {
             Move::Enable(at) if self.patch(at).replace == Replace::All => {
                 format!("enable {} (replace)", self.patch(at).name)
+            }
+            Move::Enable(at) if self.patch(at).replace != Replace::Nothing => {
+                format!("enable {} (replace its set)", self.patch(at).name)
             }
             Move::Enable(at) => format!("enable {}", self.patch(at).name),
             Move::Disable(at) => format!("disable {}", self.patch(at).name),
@@ -351,17 +379,29 @@ fn describe(
         ids_at: Vec::new(),
         hooks_at: Vec::new(),
         attach: Vec::new(),
+        listed: Vec::new(),
+        exit_frees: table.exit_frees.clone(),
     };
-    if table.replace {
-        described.patch.replace = Replace::All;
-    }
+    described.patch.replace = match (&table.replace_set, table.replace) {
+        (None, replace) => Replace::from_flag(replace),
+        (Some(set), false) => Replace::Set(*set.get_ref()),
+        (Some(set), true) => {
+            return Err(Problem::TwoReplaces {
+                source_code: source.clone(),
+                at: set.span().into(),
+            });
+        }
+    };
     for (at, state) in table.state.iter().enumerate() {
         let from = state.get_ref();
         let called = from.name.as_ref().map_or(Ok(Name::EMPTY), name)?;
         let mut state = State::new(*from.id.get_ref(), called);
         state.is_shadow = from.is_shadow;
         state.block_disable = from.block_disable;
+        state.shadow_size = from.shadow_size;
+        state.version = from.version;
         state.cookie = at;
+        described.listed.push(from.callbacks.is_some());
         if let Some(callbacks) = &from.callbacks {
             state.callbacks = callbacks
                 .iter()
