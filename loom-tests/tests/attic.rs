@@ -1,5 +1,5 @@
 //! Models of the table where lines are full or replaced: the attic, splits,
-//! renewals. A line has two lanes under loom, and a head counts three insertions.
+//! renewals. A line has two lanes under loom, and a head counts five insertions.
 
 use loom::thread;
 use umbra_loom::{FLAGS, Payload, Tracked, explore};
@@ -22,6 +22,14 @@ fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>)) {
     table.free_all(Some(Payload::destroy));
     drop(table);
     umbra_shadow::Smr::barrier(&platform);
+}
+
+/// Uses the line's version up.
+fn wear(table: &Table<Tracked>) {
+    for value in 7..10 {
+        assert!(table.free(B, Some(Payload::destroy)));
+        assert!(Payload::put(table, B, value));
+    }
 }
 
 fn spawn<T: 'static>(
@@ -68,6 +76,56 @@ fn r44_one_object_in_a_lane_and_in_the_attic() {
             assert_eq!(other.join().unwrap(), mine, "one variable");
             assert_eq!(table.stats().live, 2);
         });
+    });
+}
+
+/// The same in a line that is extended already, so that a commit to the attic
+/// shows in the version alone.
+#[test]
+fn r44_one_object_in_a_lane_and_in_an_attic_in_use() {
+    explore(
+        "get_or_alloc | free another, get_or_alloc, extended",
+        Some(3),
+        || {
+            with_full_line(|_, table| {
+                assert!(Payload::put(table, D, 9));
+                let other = spawn(table, |t| {
+                    assert!(t.free(A, Some(Payload::destroy)));
+                    ensure(t, C, 3)
+                });
+                let mine = ensure(table, C, 4);
+                assert_eq!(other.join().unwrap(), mine, "one variable");
+                assert_eq!(table.stats().live, 3);
+            });
+        },
+    );
+}
+
+/// G6: a segment is split under lookups of what both heirs get.
+#[test]
+fn g6_get_against_a_split() {
+    explore("get ... | alloc with a split", Some(2), || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        let objects = [A, B, C, D];
+        // The root gives way to a segment, which is then filled and kept.
+        assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 1));
+        platform.cramp(true);
+        assert!(Payload::put(&table, C, 1) && Payload::put(&table, D, 1));
+        platform.cramp(false);
+        let splits = table.stats().splits;
+        let put = spawn(&table, |t| assert!(Payload::put(t, 0x5000, 1)));
+        for obj in objects {
+            assert_eq!(Payload::look(&table, obj), Some(1), "always there");
+        }
+        put.join().unwrap();
+        assert!(table.stats().splits > splits, "there was one");
+        for obj in objects {
+            assert_eq!(Payload::look(&table, obj), Some(1));
+        }
+        table.free_all(Some(Payload::destroy));
+        drop(table);
+        umbra_shadow::Smr::barrier(&platform);
     });
 }
 
@@ -170,8 +228,7 @@ fn g6_replacement_helped_by_two_threads() {
 fn g6_get_against_a_worn_head() {
     explore("get | free, alloc with a worn head", Some(2), || {
         with_full_line(|platform, table| {
-            assert!(table.free(B, Some(Payload::destroy)));
-            assert!(Payload::put(table, B, 3));
+            wear(table);
             platform.cramp(false);
             let put = spawn(table, |t| {
                 assert!(t.free(B, Some(Payload::destroy)));
@@ -189,12 +246,11 @@ fn g6_get_against_a_worn_head() {
 fn g6_a_worn_head_without_memory() {
     explore("get | refused alloc", None, || {
         with_full_line(|_, table| {
-            assert!(table.free(B, Some(Payload::destroy)));
-            assert!(Payload::put(table, B, 3));
+            wear(table);
             let refused = spawn(table, |t| Payload::put(t, C, 4));
             assert_eq!(Payload::look(table, C), None);
             assert!(!refused.join().unwrap());
-            assert_eq!(Payload::look(table, B), Some(3));
+            assert_eq!(Payload::look(table, B), Some(9));
         });
     });
 }

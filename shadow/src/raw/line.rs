@@ -42,7 +42,7 @@ const EXTENDED: u64 = 1 << 51;
 const VERSION_SHIFT: u32 = 52;
 /// Insertions that a head can count. Few under the model checkers, so that
 /// heads wear out in tiny tests.
-const VERSIONS: u64 = if crate::TINY { 3 } else { (1 << 12) - 1 };
+const VERSIONS: u64 = if crate::TINY { 5 } else { (1 << 12) - 1 };
 
 /// A slot's value when its lane can be claimed.
 pub(super) const FREE: *mut Node = core::ptr::without_provenance_mut(1);

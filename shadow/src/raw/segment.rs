@@ -341,9 +341,9 @@ impl<P: Platform> Lines<P> {
                 let mut filled = Head::EMPTY;
                 let mut lane = 0;
                 for old in head.taken() {
-                    // Acquire: pairs with the claim, for the entry's contents; the
-                    // frozen head says that the slot does not change.
-                    let node = from.slots[old].load(Ordering::Acquire);
+                    // Relaxed: the claim came before the commit that `freeze`
+                    // acquired, and a taken lane of a frozen head does not change.
+                    let node = from.slots[old].load(Ordering::Relaxed);
                     // SAFETY: a taken lane's slot is an entry, and whoever removes
                     // it must come through the heir first.
                     let hash = core.hash(unsafe { Entry::of_node(node) }.obj());
