@@ -124,8 +124,8 @@ impl Engine {
 }
 
 impl Transition {
-    /// Turns round a transition that goes forward.
-    pub(crate) fn take_back(&mut self, cause: Cause) -> Result<(), NotReversible> {
+    /// Whether a transition that goes forward may be turned round.
+    pub(crate) fn may_turn_back(&self) -> Result<(), NotReversible> {
         if self.next > self.plan.switch_at {
             return Err(NotReversible::TooLate);
         }
@@ -134,6 +134,12 @@ impl Transition {
         {
             return Err(NotReversible::Blocked { state: blocked.id });
         }
+        Ok(())
+    }
+
+    /// Turns round a transition that goes forward.
+    pub(crate) fn take_back(&mut self, cause: Cause) -> Result<(), NotReversible> {
+        self.may_turn_back()?;
         self.turn_back(cause);
         // A switch that has begun is a step to be undone.
         self.next += usize::from(self.switching);

@@ -78,6 +78,7 @@ pub mod host;
 pub mod installed;
 pub mod mem;
 pub mod name;
+mod outlook;
 pub mod patch;
 pub mod plan;
 pub mod refcount;

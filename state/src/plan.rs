@@ -26,11 +26,13 @@
 //!
 //! Cost: linear in the states and hooks of the patches that come or go.
 
+use crate::force::NotForceable;
 use crate::installed::Installed;
 use crate::mem::{OutOfMemory, push};
 use crate::patch::{Callback, Object, Patch, State};
 use crate::refusal::Refusal;
 use crate::rules::{self, Rules};
+use crate::transition::NotReversible;
 use alloc::vec::Vec;
 
 /// What is asked for.
@@ -42,6 +44,11 @@ pub enum Request<'a> {
     Disable(&'a str),
     /// Forget the patch of this name, which is registered and not enabled.
     Unregister(&'a str),
+    /// Turn the running transition round. Only
+    /// [`Engine::plan`](crate::Engine::plan) knows of one.
+    Reverse,
+    /// End the switch that the running transition waits for; as above.
+    Force,
 }
 
 /// Whose state a step is about.
@@ -320,8 +327,11 @@ impl Op {
 /// # Errors
 /// A [`Refusal`] with the rule that forbids it and the way out.
 pub fn plan(installed: &Installed, request: Request<'_>, rules: Rules) -> Result<Plan, Refusal> {
-    if let Some(patch) = installed.running {
-        return Err(Refusal::TransitionRunning { patch });
+    match (request, installed.running) {
+        (Request::Reverse, None) => return Err(Refusal::NotReversible(NotReversible::Idle)),
+        (Request::Force, None) => return Err(Refusal::NotForceable(NotForceable::Idle)),
+        (_, Some(patch)) => return Err(Refusal::TransitionRunning { patch }),
+        _ => {}
     }
     match (request, rules) {
         (Request::Enable(patch), Rules::Umbra) => rules::umbra::enable(installed, patch),
@@ -331,5 +341,6 @@ pub fn plan(installed: &Installed, request: Request<'_>, rules: Rules) -> Result
         (Request::Enable(patch), Rules::Mainline) => rules::mainline::enable(installed, patch),
         (Request::Disable(name), Rules::Mainline) => rules::mainline::disable(installed, name),
         (Request::Unregister(name), _) => rules::unregister(installed, name),
+        (Request::Reverse | Request::Force, _) => Ok(Plan::empty()),
     }
 }

@@ -5,9 +5,11 @@
 //! way out.
 
 use crate::event::Errno;
+use crate::force::NotForceable;
 use crate::mem::OutOfMemory;
 use crate::name::Name;
 use crate::patch::{Difference, STATE_ID_MAX};
+use crate::transition::NotReversible;
 use core::fmt;
 
 /// A request that was refused. Nothing changed.
@@ -189,6 +191,10 @@ pub enum Refusal {
         /// Which of them.
         rule: OldRule,
     },
+    /// The running transition, if there is one, cannot be turned round.
+    NotReversible(NotReversible),
+    /// The running transition, if there is one, cannot be forced.
+    NotForceable(NotForceable),
     /// There is no memory for the plan.
     OutOfMemory,
 }
@@ -284,6 +290,10 @@ impl Refusal {
             | Self::Pinned { .. }
             | Self::StillEnabled { .. }
             | Self::NotOnTop { .. } => Errno::EBUSY,
+            Self::NotReversible(NotReversible::Idle) | Self::NotForceable(NotForceable::Idle) => {
+                Errno::ENOENT
+            }
+            Self::NotReversible(_) | Self::NotForceable(_) => Errno::EBUSY,
             Self::AlreadyEnabled { .. } | Self::AlreadyRegistered { .. } => Errno::EEXIST,
             Self::NotEnabled { .. } | Self::NotRegistered { .. } => Errno::ENOENT,
             Self::Blocked { .. } => Errno::EPERM,
@@ -308,12 +318,15 @@ impl Refusal {
             | Self::Quarantined { state, .. }
             | Self::TooManyUsers { state, .. } => Some(state),
             Self::OldRules { rule, .. } => Some(rule.state()),
+            Self::NotReversible(NotReversible::Blocked { state }) => Some(state),
             Self::FunctionTaken { .. }
             | Self::Pinned { .. }
             | Self::AlreadyRegistered { .. }
             | Self::NotRegistered { .. }
             | Self::StillEnabled { .. }
             | Self::NotOnTop { .. }
+            | Self::NotReversible(_)
+            | Self::NotForceable(_)
             | Self::AlreadyEnabled { .. }
             | Self::NotEnabled { .. }
             | Self::TransitionRunning { .. }
@@ -540,6 +553,8 @@ impl fmt::Display for Refusal {
                  one first, or allow it with compat"
             ),
             Self::OldRules { patch, rule } => write!(f, "patch {patch}: {rule}"),
+            Self::NotReversible(why) => fmt::Display::fmt(why, f),
+            Self::NotForceable(why) => fmt::Display::fmt(why, f),
             Self::OutOfMemory => f.write_str("out of memory for the plan; nothing was changed"),
         }
     }

@@ -21,8 +21,8 @@
 
 use umbra_state::plan::{Op, Step};
 use umbra_state::{
-    Callback, Direction, Engine, Errno, Host, Name, Patch, Progress, Reason, Replace, Request,
-    Rules, State, Status, Switch, plan,
+    Callback, Direction, Engine, Errno, Host, Name, Patch, Plan, Progress, Reason, Replace,
+    Request, Rules, State, Status, Switch, plan,
 };
 
 const IDS: usize = 3;
@@ -39,11 +39,13 @@ struct Flags {
     switch_fails: bool,
     stalls: usize,
     quiescent: bool,
+    calls: Vec<(u64, Callback)>,
 }
 
 impl Host for Flags {
     fn call(&mut self, _: &Patch, state: &State, call: Callback, _: Reason) -> Result<(), Errno> {
         let at = state.id as usize - 1;
+        self.calls.push((state.id, call));
         match call {
             Callback::PrePatch => {
                 assert!(!self.made[at] && !self.on[at] && !self.shadows[at]);
@@ -195,7 +197,7 @@ impl Explorer {
         let begin = |engine: &mut Engine, host: &mut Flags| match request {
             Request::Enable(patch) => engine.enable(copy(patch), host).unwrap(),
             Request::Disable(name) => engine.disable(name, host).unwrap(),
-            Request::Unregister(_) => unreachable!(),
+            _ => unreachable!(),
         };
         let undone = |engine: &mut Engine, host: &mut Flags| {
             let status = loop {
@@ -229,8 +231,11 @@ impl Explorer {
             for _ in 0..done {
                 assert_eq!(engine.step(host), Status::Working);
             }
+            let outlook = calls(&engine.plan(Request::Reverse).unwrap());
+            host.calls.clear();
             engine.reverse(host).unwrap();
             undone(engine, host);
+            assert_eq!(host.calls, outlook);
             self.tally.reversals += 1;
         }
         // In the switch: it stalls, and then once more on its way back; and the
@@ -264,8 +269,11 @@ impl Explorer {
         begin(&mut other, &mut flags);
         assert_eq!(other.run(&mut flags), Status::Stalled);
         let shadows = flags.shadows;
+        let outlook = calls(&other.plan(Request::Force).unwrap());
+        flags.calls.clear();
         other.force(&mut flags).unwrap();
         assert_eq!(other.run(&mut flags), Status::Completed);
+        assert_eq!(flags.calls, outlook);
         assert_eq!(flags.shadows, shadows, "S5: nothing was freed");
         assert_eq!(other.settle(&mut flags), 0);
         flags.quiescent = true;
@@ -309,6 +317,11 @@ impl Explorer {
             sequence.pop();
         }
     }
+}
+
+/// The callbacks of a plan.
+fn calls(plan: &Plan) -> Vec<(u64, Callback)> {
+    plan.callbacks().map(|(_, id, call)| (id, call)).collect()
 }
 
 fn copy(patch: &Patch) -> Patch {

@@ -31,6 +31,12 @@ pub(crate) fn enable(installed: &Installed, patch: &Patch) -> Result<Plan, Refus
     plan.incoming = true;
     plan.leaving = replaced(installed, patch);
     let gone = leaving_users(installed, &plan)?;
+    // At most two steps a state, and the switch: asked for at once, for a plan
+    // that grows is copied each time.
+    let old: usize = leaving(installed, &plan).map(|(_, p)| p.states.len()).sum();
+    plan.steps
+        .try_reserve(2 * (patch.states.len() + old) + 1)
+        .map_err(OutOfMemory::from)?;
     for (index, state) in patch.states.iter().enumerate() {
         check_against(installed, patch, state, &gone)?;
         let op = match (installed.users(state.id), gone.contains_key(&state.id)) {
