@@ -101,32 +101,72 @@ fn r44_one_object_in_a_lane_and_in_an_attic_in_use() {
     );
 }
 
-/// G6: a segment is split under lookups of what both heirs get.
+/// A table of `n` variables whose segments are fuller than they should be: the
+/// next insertion splits one.
+fn with_split_due(n: usize, f: impl Fn(&Table<Tracked>, &[usize])) {
+    let platform = Tracked::new();
+    let table = platform.table();
+    let objects: Vec<usize> = (1..=n).map(|i| i * 0x1000).collect();
+    let (early, late) = objects.split_at(n - 2);
+    early
+        .iter()
+        .for_each(|&obj| assert!(Payload::put(&table, obj, 1)));
+    platform.cramp(true);
+    late.iter()
+        .for_each(|&obj| assert!(Payload::put(&table, obj, 1)));
+    platform.cramp(false);
+    f(&table, &objects);
+    table.free_all(Some(Payload::destroy));
+    drop(table);
+    umbra_shadow::Smr::barrier(&platform);
+}
+
+/// G6: a segment is split under lookups of what both heirs get, at several
+/// depths of the directory.
 #[test]
 fn g6_get_against_a_split() {
-    explore("get ... | alloc with a split", Some(2), || {
-        let platform = Tracked::new();
-        let table = platform.table();
-        let objects = [A, B, C, D];
-        // The root gives way to a segment, which is then filled and kept.
-        assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 1));
-        platform.cramp(true);
-        assert!(Payload::put(&table, C, 1) && Payload::put(&table, D, 1));
-        platform.cramp(false);
-        let splits = table.stats().splits;
-        let put = spawn(&table, |t| assert!(Payload::put(t, 0x5000, 1)));
-        for obj in objects {
-            assert_eq!(Payload::look(&table, obj), Some(1), "always there");
-        }
-        put.join().unwrap();
-        assert!(table.stats().splits > splits, "there was one");
-        for obj in objects {
-            assert_eq!(Payload::look(&table, obj), Some(1));
-        }
-        table.free_all(Some(Payload::destroy));
-        drop(table);
-        umbra_shadow::Smr::barrier(&platform);
-    });
+    for n in 4..12 {
+        explore(
+            &format!("get all of {n} | alloc with a split"),
+            Some(2),
+            move || {
+                with_split_due(n, |table, objects| {
+                    let put = spawn(table, |t| assert!(Payload::put(t, 0xF_F000, 1)));
+                    for &obj in objects {
+                        assert_eq!(Payload::look(table, obj), Some(1), "always there");
+                    }
+                    put.join().unwrap();
+                    for &obj in objects {
+                        assert_eq!(Payload::look(table, obj), Some(1));
+                    }
+                });
+            },
+        );
+    }
+}
+
+/// G6: the same with writers, which take another way through the directory.
+#[test]
+fn g6_free_against_a_split() {
+    for n in 4..12 {
+        explore(
+            &format!("free all of {n} | alloc with a split"),
+            Some(1),
+            move || {
+                with_split_due(n, |table, objects| {
+                    let put = spawn(table, |t| assert!(Payload::put(t, 0xF_F000, 1)));
+                    for &obj in objects {
+                        assert!(
+                            table.free(obj, Some(Payload::destroy)),
+                            "{obj:#x} was there"
+                        );
+                    }
+                    put.join().unwrap();
+                    assert_eq!(table.stats().live, 1);
+                });
+            },
+        );
+    }
 }
 
 #[test]

@@ -687,12 +687,13 @@ impl<P: Platform> Body<P> {
         }
     }
 
-    /// Variables that are found, and the lines there are.
+    /// Variables that are found, those of the attic, and the lines there are.
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn counts(&self) -> (usize, usize) {
-        let (mut entries, mut total) = (self.attic.count(), 0);
+    pub(super) unsafe fn counts(&self) -> (usize, usize, usize) {
+        let attic = self.attic.count();
+        let (mut entries, mut total) = (attic, 0);
         // SAFETY: the caller's contract.
         unsafe {
             self.for_lines(&mut |lines| {
@@ -701,10 +702,8 @@ impl<P: Platform> Body<P> {
             });
         }
         // Relaxed: a statistic.
-        (
-            entries.saturating_sub(self.busy.load(Ordering::Relaxed)),
-            total,
-        )
+        let busy = self.busy.load(Ordering::Relaxed);
+        (entries.saturating_sub(busy), attic, total)
     }
 
     /// Calls `f` for every live entry.

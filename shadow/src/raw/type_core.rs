@@ -27,9 +27,12 @@ pub struct Stats {
     pub pending: usize,
     /// Bytes of data asked for, of live and pending variables together.
     pub bytes: usize,
-    /// Buckets of the table.
-    pub buckets: usize,
-    /// How often the buckets were doubled, in all.
+    /// Lines of the table: 64 bytes and seven variables each.
+    pub lines: usize,
+    /// Of the live variables, those that found no lane in their line: a lookup of
+    /// one costs a few cache lines more.
+    pub attic: usize,
+    /// How often lines were replaced (a segment split or renewed), in all.
     pub splits: usize,
 }
 
@@ -353,13 +356,14 @@ impl<P: Platform> Core<P> {
         // Acquire: as in `get`.
         let body = self.body.load(Ordering::Acquire);
         // SAFETY: loaded under the guard.
-        let (live, buckets) = unsafe { body.as_ref().map_or((0, 0), |body| body.counts()) };
+        let (live, attic, lines) = unsafe { body.as_ref().map_or((0, 0, 0), |body| body.counts()) };
         // Relaxed: statistics.
         Stats {
             live,
             pending: self.entries.load(Ordering::Relaxed).saturating_sub(live),
             bytes: self.bytes.load(Ordering::Relaxed),
-            buckets,
+            lines,
+            attic,
             splits: self.splits.load(Ordering::Relaxed),
         }
     }
