@@ -7,7 +7,7 @@ use std::io::Write;
 use umbra_state::plan::{Op, Who};
 use umbra_state::{
     Callback, Engine, Errno, Host, Installed, Patch, Plan, Progress, Reason, Request, Rules, State,
-    Switch, plan,
+    Strictness, Switch, plan,
 };
 
 /// Prints the steps of `series`, each with its callbacks in order, and what
@@ -16,8 +16,8 @@ use umbra_state::{
 /// # Errors
 /// [`Problem::Refused`] at the first step that is refused, after printing those
 /// before it; or the output cannot be written.
-pub fn check(series: &Series, out: &mut dyn Write) -> Result<(), Problem> {
-    let mut engine = Engine::new(0, Rules::Umbra);
+pub fn check(series: &Series, strictness: Strictness, out: &mut dyn Write) -> Result<(), Problem> {
+    let mut engine = Engine::new(0, Rules::Umbra).with_strictness(strictness);
     let mut warnings: Vec<_> = (0..series.len())
         .flat_map(|at| lint::patch(series, at))
         .collect();

@@ -11,6 +11,7 @@ use umbra_cli::compare;
 use umbra_cli::matrix::matrix;
 use umbra_cli::simulate::{Failure, Options, simulate};
 use umbra_cli::{Problem, Series};
+use umbra_state::Strictness;
 
 /// Says what a series of live patches does to the states of a system, before a
 /// kernel does it.
@@ -32,6 +33,10 @@ enum Command {
     Check {
         /// The patches and steps (TOML)
         file: PathBuf,
+        /// Refuse descriptors of one state that differ, and to disable a patch
+        /// while a later one is enabled
+        #[arg(long)]
+        strict: bool,
     },
     /// Print what every patch does in the place of every other
     Matrix {
@@ -76,7 +81,14 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Problem> {
     let mut out = stdout().lock();
     match command {
-        Command::Check { file } => check(&Series::read(&file)?, &mut out)?,
+        Command::Check { file, strict } => {
+            let strictness = if strict {
+                Strictness::Strict
+            } else {
+                Strictness::Compat
+            };
+            check(&Series::read(&file)?, strictness, &mut out)?;
+        }
         Command::Matrix { file } => matrix(&Series::read(&file)?, &mut out)?,
         Command::Compare { file: Some(file) } => compare::file(&Series::read(&file)?, &mut out)?,
         Command::Compare { file: None } => compare::scenes(&mut out)?,

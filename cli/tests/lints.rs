@@ -68,13 +68,20 @@ fn r76_cumulative_and_replacing_are_told_apart() {
 }
 
 #[test]
-fn r77_patches_beside_each_other_that_disagree_are_warned_of() {
+fn r5_r77_patches_beside_each_other_that_disagree_are_warned_of() {
     let series = "[[patch]]\nname = \"A\"\nstate = [{ id = 1, is_shadow = true, shadow_size = 8 }, \
                   { id = 3 }]\n[[patch]]\nname = \"B\"\n\
                   state = [{ id = 1, is_shadow = true, shadow_size = 16 }]\n";
     let found = warnings(series);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("(disagreement): step 2: state 1 differs in shadow_size"));
+    // R5: or refused.
+    let (status, text) = umbra(series, &["check", "--strict", "series.toml"]);
+    assert_eq!(status, 1);
+    assert!(
+        text.contains("shadow_size differs between patch B"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -18,10 +18,16 @@ impl Engine {
     /// Makes `patch` known by its name. Nothing of it is called.
     ///
     /// # Errors
-    /// A [`Refusal`] if the name is taken, or the patch is wrong in itself; the
-    /// patch is dropped.
+    /// A [`Refusal`] if the name is taken, the patch is wrong in itself, or a
+    /// transition runs; the patch is dropped.
     pub fn register<H: Host>(&mut self, patch: Patch, host: &mut H) -> Result<(), Refusal> {
         let name = patch.name;
+        // The room for one that is taken back is kept until then.
+        if let Some(patch) = self.installed.running {
+            let refusal = Refusal::TransitionRunning { patch };
+            host.event(&Event::Refused(&refusal));
+            return Err(refusal);
+        }
         let checked = rules::check_name(&self.installed, &patch).and_then(|()| {
             if self.installed.registered.iter().any(|p| p.name == name) {
                 return Err(Refusal::AlreadyRegistered { patch: name });

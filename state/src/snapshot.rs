@@ -21,7 +21,7 @@
 
 use crate::event::Direction;
 use crate::installed::StateInfo;
-use crate::patch::Replace;
+use crate::patch::{Patch, Replace};
 use crate::transition::Engine;
 use rcu_clean::graceful::{Grace, Rcu};
 use std::string::String;
@@ -46,6 +46,11 @@ pub struct PatchReport {
 pub struct Report {
     /// The enabled patches, in order.
     pub patches: Vec<PatchReport>,
+    /// Those that are registered and not enabled.
+    pub registered: Vec<PatchReport>,
+    /// Those that were forced out and whose code may still run; their states
+    /// are those in quarantine.
+    pub pinned: Vec<PatchReport>,
     /// Every state that was ever named, by id.
     pub states: Vec<StateInfo>,
     /// The patch whose transition is running, and which way it goes.
@@ -56,17 +61,22 @@ impl Report {
     /// The report of this moment.
     pub fn of(engine: &Engine) -> Self {
         let installed = engine.installed();
-        let patches = installed.patches().iter().map(|patch| PatchReport {
-            name: patch.name.as_str().into(),
-            replace: patch.replace,
-            states: patch.states.iter().map(|state| state.id).collect(),
-            hooks: patch.hooks.len(),
-        });
+        let report = |patches: &[Patch]| {
+            let patches = patches.iter().map(|patch| PatchReport {
+                name: patch.name.as_str().into(),
+                replace: patch.replace,
+                states: patch.states.iter().map(|state| state.id).collect(),
+                hooks: patch.hooks.len(),
+            });
+            patches.collect()
+        };
         let mut states: Vec<_> = installed.states().collect();
         states.sort_by_key(|state| state.id);
         let running = installed.running().zip(engine.direction());
         Self {
-            patches: patches.collect(),
+            patches: report(installed.patches()),
+            registered: report(installed.registered()),
+            pinned: report(installed.pinned()),
             states,
             running: running.map(|(patch, direction)| (patch.as_str().into(), direction)),
         }

@@ -106,3 +106,25 @@ fn a_report_shows_a_transition_under_way() {
     let phases = report.states.iter().map(|s| (s.id, s.word.phase(), s.open));
     assert!(phases.eq([(1, Phase::Enabling, false), (2, Phase::Enabling, false)]));
 }
+
+#[test]
+fn a_report_shows_what_is_pinned_and_registered() {
+    let mut bench = common::Bench::new();
+    bench.on(beside("A", &[1, 2]));
+    bench.lab.stalls = 1;
+    bench.disable("A").unwrap();
+    bench.engine.force(&mut bench.lab).unwrap();
+    bench.run();
+    let registered = bench.engine.register(beside("B", &[3]), &mut bench.lab);
+    assert_eq!(registered, Ok(()));
+    let report = Report::of(&bench.engine);
+    let names = |patches: &[umbra_state::snapshot::PatchReport]| {
+        let patches = patches.iter();
+        patches
+            .map(|p| (p.name.clone(), p.states.len()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&report.patches), []);
+    assert_eq!(names(&report.pinned), [("A".into(), 2)]);
+    assert_eq!(names(&report.registered), [("B".into(), 1)]);
+}

@@ -44,6 +44,9 @@ unsafe impl GlobalAlloc for Failing {
 #[derive(Default)]
 struct Quiet {
     calls: usize,
+    /// How often the switch stalls.
+    stalls: usize,
+    freed: usize,
 }
 
 impl Host for Quiet {
@@ -53,13 +56,23 @@ impl Host for Quiet {
     }
 
     fn switch(&mut self, switch: &Switch<'_>) -> Result<Progress, Errno> {
+        if self.stalls > 0 {
+            self.stalls -= 1;
+            return Ok(Progress::Pending);
+        }
         self.calls += switch.changes().count();
         Ok(Progress::Done)
     }
 
-    fn free_shadows(&mut self, _: &Patch, _: &State) {}
+    fn free_shadows(&mut self, _: &Patch, _: &State) {
+        self.freed += 1;
+    }
 
     fn barrier(&mut self) {}
+
+    fn quiescent(&mut self, _: &Patch) -> bool {
+        true
+    }
 }
 
 fn name(text: &str) -> Name {
@@ -144,4 +157,56 @@ fn a_patch_that_gets_no_memory_is_as_before() {
     LEFT.set(usize::MAX);
     assert!(pushed.is_err() && hooked.is_err());
     assert!(patch.states.is_empty() && patch.hooks.is_empty());
+}
+
+#[test]
+fn what_is_forced_and_settled_needs_no_memory() {
+    let mut engine = Engine::new(3, Rules::Umbra);
+    let mut host = Quiet::default();
+    let mut shadowed = patch("A", 1..40, Replace::All);
+    for state in &mut shadowed.states {
+        state.is_shadow = true;
+    }
+    let other = patch("B", 30..50, Replace::Nothing);
+    let new = patch("C", 45..60, Replace::All);
+    for patch in [shadowed, other] {
+        let mut patch = patch;
+        patch.hooks.clear();
+        if patch.name.as_str() == "B" {
+            patch.states.drain(..10);
+        }
+        engine.enable(patch, &mut host).unwrap();
+        assert_eq!(engine.run(&mut host), Status::Completed);
+    }
+    host.stalls = 1;
+    engine.enable(new, &mut host).unwrap();
+    assert_eq!(engine.run(&mut host), Status::Stalled);
+    let before = COUNT.get();
+    engine.force(&mut host).unwrap();
+    assert_eq!(engine.run(&mut host), Status::Completed);
+    assert_eq!((engine.installed().pinned().len(), host.freed), (2, 0));
+    assert_eq!(engine.settle(&mut host), 2);
+    assert_eq!(COUNT.get(), before);
+    assert_eq!(host.freed, 39);
+}
+
+#[test]
+fn registering_may_fail_and_a_registered_patch_keeps_its_place() {
+    let mut engine = Engine::new(3, Rules::Umbra);
+    let mut host = Quiet::default();
+    let took = starve(|| {
+        let left = LEFT.replace(usize::MAX);
+        let patch = patch("A", 1..20, Replace::Nothing);
+        LEFT.set(left);
+        engine.register(patch, &mut host)
+    });
+    assert!(took > 0);
+    assert!(starve(|| engine.enable_registered("A", &mut host)) > 0);
+    let running = engine.register(patch("B", 1..2, Replace::Nothing), &mut host);
+    assert!(matches!(running, Err(Refusal::TransitionRunning { .. })));
+    let before = COUNT.get();
+    engine.cancel(&mut host).unwrap();
+    assert!(matches!(engine.run(&mut host), Status::Undone(_)));
+    assert_eq!(COUNT.get(), before);
+    assert_eq!(engine.installed().registered().len(), 1);
 }
