@@ -71,21 +71,31 @@ impl Engine {
             return 0;
         }
         let mut settled = 0;
-        let mut at = 0;
-        while let Some(patch) = self.installed.pinned.get(at) {
-            // One that was begun and not ended, for its callback panicked, was
-            // quiescent.
-            if !(self.settling || host.quiescent(patch)) {
-                at += 1;
-                continue;
-            }
-            self.clean_up(at, host);
-            host.barrier();
-            let patch = self.installed.pinned.remove(at);
-            host.event(&Event::Removed(&patch));
+        // One that was begun and not ended, for its callback panicked, was
+        // quiescent then, and nobody can have come since.
+        if let Some(at) = self.settling {
+            self.let_go(at, host);
             settled += 1;
         }
+        let mut at = 0;
+        while let Some(patch) = self.installed.pinned.get(at) {
+            if host.quiescent(patch) {
+                self.let_go(at, host);
+                settled += 1;
+            } else {
+                at += 1;
+            }
+        }
         settled
+    }
+
+    fn let_go<H: Host>(&mut self, at: usize, host: &mut H) {
+        self.clean_up(at, host);
+        host.barrier();
+        if at < self.installed.pinned.len() {
+            let patch = self.installed.pinned.remove(at);
+            host.event(&Event::Removed(&patch));
+        }
     }
 
     /// Makes up for all that the pinned patch at `at` owes.
@@ -95,7 +105,7 @@ impl Engine {
                 break;
             };
             let (callback, reason) = (Callback::PostUnpatch, Reason::Forced);
-            let panicked = core::mem::replace(&mut self.settling, true);
+            let panicked = self.settling.replace(at).is_some();
             if state.callbacks.contains(callback) && !panicked {
                 let result = host.call(patch, &state, callback, reason);
                 host.event(&Event::Called {
@@ -111,7 +121,7 @@ impl Engine {
                 host.event(&Event::Freed(patch, &state));
             }
             patch.states.pop();
-            self.settling = false;
+            self.settling = None;
             if let Some(slot) = self.installed.slots.get(&state.id) {
                 let ended = match slot.count.load().phase() {
                     Phase::Enabling => slot.count.abort(),

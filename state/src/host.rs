@@ -53,7 +53,8 @@ pub trait Host {
     /// done or fails, or in the other direction if the transition was reversed.
     ///
     /// A hook that is taken away must be out of use when this returns `Done`:
-    /// no trampoline may still look at its gate on behalf of that patch.
+    /// no trampoline may still look at its gate on behalf of that patch. A call
+    /// with [`Switch::forced`] is the last one: what it answers is not asked.
     ///
     /// # Errors
     /// Forward: the transition is taken back; the host has undone its own part.

@@ -96,19 +96,17 @@ impl Engine {
             return Ok(());
         }
         let patches = &mut self.installed.patches;
-        for at in 0..patches.len() {
-            let (before, rest) = patches.split_at_mut(at);
-            let Some(patch) = rest.first_mut() else { break };
+        for patch in patches {
             let Some(index) = find(patch, module, false) else {
                 continue;
             };
-            let outcome = object(patch, index, before, Callback::PrePatch, host).and_then(|()| {
+            let outcome = object(patch, index, Callback::PrePatch, host).and_then(|()| {
                 let patched = patch
                     .objects
                     .get(index)
                     .map_or(Ok(()), |object| host.patch_object(patch, object));
                 if patched.is_err() {
-                    let _ = object(patch, index, before, Callback::PostUnpatch, host);
+                    let _ = object(patch, index, Callback::PostUnpatch, host);
                 }
                 patched
             });
@@ -119,7 +117,7 @@ impl Engine {
             if let Some(object) = patch.objects.get_mut(index) {
                 object.loaded = true;
             }
-            let _ = object(patch, index, before, Callback::PostPatch, host);
+            let _ = object(patch, index, Callback::PostPatch, host);
         }
         Ok(())
     }
@@ -138,14 +136,12 @@ impl Engine {
 
     fn leave<H: Host>(&mut self, module: &str, host: &mut H) {
         let patches = &mut self.installed.patches;
-        for at in 0..patches.len() {
-            let (before, rest) = patches.split_at_mut(at);
-            let Some(patch) = rest.first_mut() else { break };
+        for patch in patches {
             let Some(index) = find(patch, module, true) else {
                 continue;
             };
-            let _ = object(patch, index, before, Callback::PreUnpatch, host);
-            let _ = object(patch, index, before, Callback::PostUnpatch, host);
+            let _ = object(patch, index, Callback::PreUnpatch, host);
+            let _ = object(patch, index, Callback::PostUnpatch, host);
             if let Some(object) = patch.objects.get_mut(index) {
                 object.loaded = false;
             }
@@ -168,7 +164,6 @@ fn find(patch: &Patch, module: &str, loaded: bool) -> Option<usize> {
 fn object<H: Host>(
     patch: &Patch,
     index: usize,
-    before: &[Patch],
     callback: Callback,
     host: &mut H,
 ) -> Result<(), Errno> {
@@ -179,5 +174,6 @@ fn object<H: Host>(
         Callback::PrePatch | Callback::PostPatch => Reason::Enable,
         Callback::PreUnpatch | Callback::PostUnpatch => Reason::Disable,
     };
-    tell_object(patch, object, callback, reason, before, host)
+    // Outside of a transition nobody is told of an earlier state.
+    tell_object(patch, object, callback, reason, &[], host)
 }

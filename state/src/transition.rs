@@ -187,8 +187,9 @@ pub struct Engine {
     pub(crate) installed: Installed,
     pub(crate) transition: Option<Transition>,
     pub(crate) rules: Rules,
-    /// A clean-up of quarantine is being done, as `Transition::inside`.
-    pub(crate) settling: bool,
+    /// The pinned patch at this place is being cleaned up after; as
+    /// `Transition::inside`.
+    pub(crate) settling: Option<usize>,
 }
 
 impl Engine {
@@ -199,7 +200,7 @@ impl Engine {
             installed: Installed::new(seed),
             transition: None,
             rules,
-            settling: false,
+            settling: None,
         }
     }
 

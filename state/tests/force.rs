@@ -271,16 +271,23 @@ fn a_callback_that_panics_leaves_an_engine_that_goes_on() {
 #[test]
 fn a_clean_up_that_panics_is_made_up_for_once() {
     let mut bench = Bench::new();
-    bench.on(beside("A", &[1, 2]));
+    bench.on(beside("A", &[1]));
+    bench.on(beside("B", &[2, 3]));
     bench.lab.stalls = 1;
-    bench.disable("A").unwrap();
+    bench.enable(instead("C", &[])).unwrap();
     bench.engine.force(&mut bench.lab).unwrap();
     bench.run();
     bench.lab.quiescent = true;
-    bench.lab.panics = Some(("A".into(), 1, Callback::PostUnpatch));
+    bench.lab.lingers = "A";
+    bench.lab.panics = Some(("B".into(), 2, Callback::PostUnpatch));
     let settle = AssertUnwindSafe(|| bench.engine.settle(&mut bench.lab));
     assert!(catch_unwind(settle).is_err());
+    bench.lab.take();
+    assert_eq!(bench.engine.settle(&mut bench.lab), 1, "B, and not A");
+    assert_eq!(bench.lab.take(), ["free(2)", "B.3.post_unpatch", "free(3)"]);
+    assert_eq!([1, 2, 3].map(|id| bench.lab.live(id)), [SHADOWS, 0, 0]);
+    bench.lab.lingers = "";
     assert_eq!(bench.engine.settle(&mut bench.lab), 1);
+    assert_eq!(bench.lab.live(1), 0);
     bench.audit();
-    assert_eq!((bench.lab.live(1), bench.lab.live(2)), (0, 0));
 }

@@ -70,6 +70,8 @@ pub struct Lab {
     pub rules: Rules,
     /// What `quiescent` answers.
     pub quiescent: bool,
+    /// Except for the patch of this name.
+    pub lingers: &'static str,
     /// The objects that cannot be redirected.
     pub unpatchable: BTreeSet<u64>,
     /// What `klp_get_prev_state()` gave each `pre_patch`: a version.
@@ -95,6 +97,7 @@ impl Lab {
             barriers: 0,
             rules: Rules::Umbra,
             quiescent: false,
+            lingers: "",
             unpatchable: BTreeSet::new(),
             previous: Vec::new(),
             panics: None,
@@ -310,8 +313,8 @@ impl Host for Lab {
         Ok(())
     }
 
-    fn quiescent(&mut self, _: &Patch) -> bool {
-        self.quiescent
+    fn quiescent(&mut self, patch: &Patch) -> bool {
+        self.quiescent && patch.name.as_str() != self.lingers
     }
 
     fn event(&mut self, event: &Event<'_>) {
