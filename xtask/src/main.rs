@@ -4,6 +4,7 @@
 //! system except by `setup`, which says what and asks.
 
 mod apt;
+mod bench;
 mod debian;
 mod demo;
 mod deps;
@@ -22,6 +23,7 @@ mod timeline;
 mod ui;
 mod vm;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -46,6 +48,8 @@ enum Cmd {
     Demo(DemoArgs),
     /// Run everything that tests; a table and a count at the end
     Test(TestArgs),
+    /// Count instructions and compare them with the committed baseline
+    Bench(BenchArgs),
     /// Unpack the stock Debian kernel and its headers into target/umbra
     Kernel(KernelArgs),
     /// Build umbra.ko, the samples and the test modules; any warning fails
@@ -91,6 +95,16 @@ struct TestArgs {
 }
 
 #[derive(Debug, Args)]
+struct BenchArgs {
+    /// Install missing packages and the runner without asking
+    #[arg(long)]
+    yes: bool,
+    /// Make the counts the new baseline instead
+    #[arg(long)]
+    record: bool,
+}
+
+#[derive(Debug, Args)]
 struct KernelArgs {
     /// The kernel series
     #[arg(long, default_value = "6.1")]
@@ -128,23 +142,37 @@ struct VmArgs {
     timeout: Option<u64>,
 }
 
-fn main() -> miette::Result<()> {
+fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     miette::set_hook(Box::new(|_| {
         // Log excerpts keep their lines as they are.
         Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
     }))?;
     proc::guard_signals()?;
-    run(cli.command)?;
-    Ok(())
+    Ok(run(cli.command)?)
 }
 
-fn run(command: Cmd) -> Result<()> {
+fn run(command: Cmd) -> Result<ExitCode> {
     let paths = Paths::new()?;
     let _lock = paths.lock()?;
+    if let Cmd::Bench(args) = command {
+        let then = if args.record {
+            bench::Then::Record
+        } else {
+            bench::Then::Gate
+        };
+        return bench::run(&paths, args.yes, then);
+    }
+    run_plain(&paths, command)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The commands that either work or fail.
+fn run_plain(paths: &Paths, command: Cmd) -> Result<()> {
     match command {
+        Cmd::Bench(_) => Ok(()),
         Cmd::Setup(args) => deps::ensure(
-            &paths,
+            paths,
             Consent {
                 yes: args.yes,
                 bench: args.bench,
@@ -152,19 +180,19 @@ fn run(command: Cmd) -> Result<()> {
         ),
         Cmd::Demo(args) => {
             deps::ensure(
-                &paths,
+                paths,
                 Consent {
                     yes: args.yes,
                     bench: false,
                 },
             )?;
-            demo::run(&paths, &args.kernel)?;
+            demo::run(paths, &args.kernel)?;
             Ok(())
         }
         Cmd::Test(args) => {
             if !args.quick && args.only.is_empty() {
                 deps::ensure(
-                    &paths,
+                    paths,
                     Consent {
                         yes: args.yes,
                         bench: false,
@@ -174,22 +202,22 @@ fn run(command: Cmd) -> Result<()> {
             let options = suite::Options {
                 series: args.kernel,
             };
-            suite::run(&paths, &args.only, args.quick, &options)
+            suite::run(paths, &args.only, args.quick, &options)
         }
         Cmd::Kernel(args) => {
-            let kernel = kernel::get(&paths, &args.kernel, args.refresh)?;
+            let kernel = kernel::get(paths, &args.kernel, args.refresh)?;
             println!("{}", kernel.headers().display());
             Ok(())
         }
         Cmd::Kmod(args) => {
-            let kernel = kernel::get(&paths, &args.kernel, args.refresh)?;
-            let modules = modules::build(&paths, &kernel)?;
+            let kernel = kernel::get(paths, &args.kernel, args.refresh)?;
+            let modules = modules::build(paths, &kernel)?;
             for file in &modules.files {
                 println!("{}", paths::short(file));
             }
             Ok(())
         }
-        Cmd::Vm(args) => run_vm(&paths, &args),
+        Cmd::Vm(args) => run_vm(paths, &args),
     }
 }
 

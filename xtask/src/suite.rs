@@ -205,7 +205,7 @@ fn cells(row: &Row) -> Vec<String> {
 
 /// A cargo command in one of our workspaces, without what `cargo run` told us
 /// about ourselves.
-fn cargo(dir: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn cargo(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(dir).args(arguments);
     for (key, _) in std::env::vars_os() {
