@@ -8,6 +8,7 @@
 use loom::alloc::Track;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 use umbra_state::refcount::{Acquire, Release};
 use umbra_state::{
@@ -263,6 +264,85 @@ fn r37_who_finds_the_gate_open_sees_what_post_patch_made() {
             }
         });
         assert_eq!(engine.run(&mut host), Status::Completed);
+        reader.join().unwrap();
+    });
+}
+
+/// A host whose post_unpatch takes away what patched code reads. Its switch
+/// waits, as every host's must, for who is inside.
+struct Takes {
+    cell: Arc<UnsafeCell<Option<Track<u32>>>>,
+    inside: Arc<AtomicUsize>,
+}
+
+impl Host for Takes {
+    fn call(&mut self, _: &Patch, _: &State, callback: Callback, _: Reason) -> Result<(), Errno> {
+        self.cell.with_mut(|cell| {
+            // SAFETY: before the gate opens and after the switch back nobody is
+            // inside, which is what the model is about.
+            let cell = unsafe { &mut *cell };
+            match callback {
+                Callback::PrePatch => *cell = Some(Track::new(7)),
+                Callback::PostUnpatch => *cell = None,
+                _ => {}
+            }
+        });
+        Ok(())
+    }
+
+    fn switch(&mut self, _: &Switch<'_>) -> Result<Progress, Errno> {
+        // Orders the closed gate before the look at who is inside; its partner
+        // is the reader's fence between the two the other way round.
+        fence(Ordering::SeqCst);
+        // Acquire: what the reader did inside happens before post_unpatch.
+        if self.inside.load(Ordering::Acquire) != 0 {
+            return Ok(Progress::Pending);
+        }
+        Ok(Progress::Done)
+    }
+
+    fn free_shadows(&mut self, _: &Patch, _: &State) {}
+
+    fn barrier(&mut self) {}
+}
+
+#[test]
+fn r38_who_found_the_gate_open_is_waited_for_before_the_clean_up() {
+    loom::model(|| {
+        let cell = Arc::new(UnsafeCell::new(None));
+        let inside = Arc::new(AtomicUsize::new(0));
+        let mut host = Takes {
+            cell: cell.clone(),
+            inside: inside.clone(),
+        };
+        let mut engine = Engine::new(0, Rules::Umbra);
+        let mut patch = Patch::new(Name::cut("A"));
+        let mut state = State::new(1, Name::EMPTY);
+        state.callbacks = [Callback::PrePatch, Callback::PostUnpatch]
+            .into_iter()
+            .collect();
+        patch.push_state(state).unwrap();
+        engine.enable(patch, &mut host).unwrap();
+        assert_eq!(engine.run(&mut host), Status::Completed);
+        let at = At(engine.installed().gate(1).unwrap());
+        let reader = thread::spawn(move || {
+            inside.store(1, Ordering::Relaxed);
+            // The partner of the switch's: either it sees us inside, or we see
+            // the gate closed.
+            fence(Ordering::SeqCst);
+            if at.gate().is_open() {
+                cell.with(|cell| {
+                    // SAFETY: inside, and the gate is open.
+                    let value = unsafe { (*cell).as_ref() };
+                    assert_eq!(value.map(|value| *value.get_ref()), Some(7));
+                });
+            }
+            inside.store(0, Ordering::Release);
+        });
+        engine.disable("A", &mut host).unwrap();
+        while engine.run(&mut host) == Status::Stalled {
+            thread::yield_now();
+        }
         reader.join().unwrap();
     });
 }
