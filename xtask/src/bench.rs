@@ -36,9 +36,9 @@ pub(crate) fn run(paths: &Paths, yes: bool, then: Then) -> Result<std::process::
         &["bench", "--package", "umbra-benches", "--bench", "insn_*"],
     );
     bench
-        .arg("--target-dir")
-        .arg(&target)
         .args(["--", "--save-summary=json"])
+        // Not a flag: the runner looks for its own folder here too.
+        .env("CARGO_TARGET_DIR", &target)
         .env(
             "IAI_CALLGRIND_RUNNER",
             paths.dir("tools")?.join("bin/iai-callgrind-runner"),
