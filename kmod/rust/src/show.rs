@@ -88,8 +88,8 @@ extern "C" fn umbra_rs_show_types(m: *mut SeqFile) {
     table(m, |m| {
         writeln!(
             m,
-            "{:>10} {:>10} {:>12} {:>8} {:>8} {:>6}",
-            "id", "live", "bytes", "pending", "buckets", "splits"
+            "{:>10} {:>10} {:>12} {:>8} {:>8} {:>6} {:>8}",
+            "id", "live", "bytes", "pending", "lines", "splits", "attic"
         )?;
         let mut result = Ok(());
         global().shadows.for_each_type(|table: &Table<Kernel>| {
@@ -97,13 +97,14 @@ extern "C" fn umbra_rs_show_types(m: *mut SeqFile) {
             result = result.and_then(|()| {
                 writeln!(
                     m,
-                    "{:>10} {:>10} {:>12} {:>8} {:>8} {:>6}",
+                    "{:>10} {:>10} {:>12} {:>8} {:>8} {:>6} {:>8}",
                     table.id(),
                     s.live,
                     s.bytes,
                     s.pending,
-                    s.buckets,
-                    s.splits
+                    s.lines,
+                    s.splits,
+                    s.attic
                 )
             });
         });
