@@ -34,7 +34,10 @@ struct umbra_type;
  *
  * Runs once for each new shadow, outside any lock, before anybody can see it,
  * in the context of the caller: it may sleep where the caller may, and may
- * use the shadow API for other pairs. Waiting for its own pair would deadlock.
+ * use the shadow API for other pairs. Waiting for its own pair would deadlock,
+ * and so may whatever waits for reclamation, which may be waiting for this
+ * constructor: umbra_barrier(), umbra_shadow_free_all() with a destructor,
+ * enabling and disabling patches.
  *
  * Return: 0, or a negative errno, which leaves nothing behind.
  */
@@ -85,7 +88,9 @@ void *umbra_shadow_alloc(void *obj, unsigned long id, size_t size, gfp_t gfp,
  * @ctor: constructor, or NULL; not called if there is a shadow
  * @ctor_data: passed to @ctor
  *
- * Of callers racing for one pair one constructs, the others wait for it.
+ * Of callers racing for one pair one constructs, the others wait for it; one
+ * whose @gfp does not allow sleeping waits for a moment only, for it may have
+ * interrupted the one that constructs.
  *
  * Context: as umbra_shadow_alloc().
  * Return: the data, or NULL if memory could not be had or @ctor failed.
@@ -165,7 +170,8 @@ void *umbra_get(const struct umbra_type *type, const void *obj);
  * @ctor_data: passed to @ctor
  *
  * Context: any but NMI; sleeps only if @gfp or @ctor does.
- * Return: the data, or ERR_PTR: -EEXIST, -ENOMEM, -EINVAL for a size that no
+ * Return: the data, or ERR_PTR: -EEXIST, -ENOMEM, -EBUSY if another
+ * caller constructs it and @gfp does not allow waiting, -EINVAL for a size that no
  * entry can hold, or what @ctor returned.
  */
 void *umbra_alloc(const struct umbra_type *type, void *obj, size_t size,

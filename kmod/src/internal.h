@@ -52,7 +52,7 @@ int umbra_shim_init(void);
 void umbra_shim_exit(void);
 void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp);
 void umbra_c_free(void *ptr);
-void umbra_c_relax(gfp_t gfp);
+bool umbra_c_relax(gfp_t gfp, unsigned int round);
 void umbra_c_resched(void);
 void umbra_c_guard(void);
 void umbra_c_unguard(void);

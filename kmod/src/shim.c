@@ -88,17 +88,31 @@ void umbra_c_free(void *ptr)
 
 /* ---- waiting ---- */
 
-/* Another task runs a constructor that the caller waits for. */
-void umbra_c_relax(gfp_t gfp)
+/* Looks at a running constructor that a caller in atomic context affords. */
+#define UMBRA_ATOMIC_ROUNDS	1000
+
+/**
+ * umbra_c_relax - wait a little for another caller's constructor
+ * @gfp: whether the caller may sleep
+ * @round: how often it has waited already
+ *
+ * A caller that may not sleep may have interrupted the one it waits for, on
+ * this very CPU, so it gives up after a while.
+ *
+ * Return: whether to go on waiting.
+ */
+bool umbra_c_relax(gfp_t gfp, unsigned int round)
 {
 	/*
 	 * Sleep rather than yield: a real-time task that yields would keep the
 	 * one it waits for from running.
 	 */
-	if (gfpflags_allow_blocking(gfp))
+	if (gfpflags_allow_blocking(gfp)) {
 		usleep_range(20, 100);
-	else
-		cpu_relax();
+		return true;
+	}
+	cpu_relax();
+	return round < UMBRA_ATOMIC_ROUNDS;
 }
 
 void umbra_c_resched(void)

@@ -39,6 +39,8 @@ struct Shared {
     cramped: StdAtomicBool,
     retired: AtomicUsize,
     dropped: AtomicUsize,
+    /// Blocks given back, poisoned.
+    freed: StdMutex<Vec<(usize, Layout)>>,
     /// Blocks handed out. Loom's tracker reports those alive at the end.
     blocks: StdMutex<HashMap<usize, (Track<()>, Layout)>>,
 }
@@ -75,6 +77,7 @@ impl Tracked {
             cramped: StdAtomicBool::new(false),
             retired: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
+            freed: StdMutex::new(Vec::new()),
             blocks: StdMutex::new(HashMap::new()),
         }))
     }
@@ -208,13 +211,23 @@ unsafe impl Memory for Tracked {
         let (track, asked) = known.expect("freed once, and allocated here");
         assert_eq!(asked, layout, "freed with the layout it was allocated with");
         drop(track);
-        // SAFETY: allocated with this layout, and removed from the map.
-        unsafe { std::alloc::dealloc(ptr.as_ptr(), layout) }
+        // SAFETY: allocated with this layout. It is kept until the end of the
+        // iteration, so that a late read sees poison and not another block.
+        unsafe { ptr.as_ptr().write_bytes(0xDD, layout.size()) };
+        self.0
+            .freed
+            .lock()
+            .unwrap()
+            .push((ptr.as_ptr() as usize, layout));
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        for (block, layout) in self.freed.get_mut().unwrap().drain(..) {
+            // SAFETY: allocated with this layout, given back, in the list once.
+            unsafe { std::alloc::dealloc(block as *mut u8, layout) }
+        }
         let left = self.blocks.get_mut().unwrap();
         if !std::thread::panicking() {
             assert!(
@@ -227,8 +240,9 @@ impl Drop for Shared {
 }
 
 impl Platform for Tracked {
-    fn relax(&self, _flags: AllocFlags) {
+    fn relax(&self, _flags: AllocFlags, _round: u32) -> bool {
         loom::thread::yield_now();
+        true
     }
 }
 

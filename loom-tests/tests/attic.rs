@@ -169,6 +169,46 @@ fn g6_free_against_a_split() {
     }
 }
 
+/// G8: what a second heir has is freed while the split is half published, and a
+/// reader comes that is younger than the free.
+#[test]
+fn g8_free_in_the_midst_of_a_split() {
+    for doomed in 0..4 {
+        explore(
+            &format!("split | free number {doomed} | alloc"),
+            Some(1),
+            move || {
+                with_split_due(4, |table, objects| {
+                    let obj = objects[doomed];
+                    let put = spawn(table, |t| assert!(Payload::put(t, 0xF_F000, 1)));
+                    let free = spawn(table, move |t| assert!(t.free(obj, Some(Payload::destroy))));
+                    assert!(Payload::put(table, 0xE_E000, 1));
+                    put.join().unwrap();
+                    free.join().unwrap();
+                    assert_eq!(table.stats().live, 5);
+                });
+            },
+        );
+    }
+}
+
+/// G8: an entry that stood in a slot but was not committed may have been met by a
+/// reader of an older head.
+#[test]
+fn g8_an_insertion_that_loses_its_lane() {
+    explore("get A | free A, alloc C | alloc C", Some(2), || {
+        with_full_line(|_, table| {
+            let first = spawn(table, |t| {
+                assert!(t.free(A, Some(Payload::destroy)));
+                ensure(t, C, 3)
+            });
+            let second = spawn(table, |t| ensure(t, C, 4));
+            assert!(matches!(Payload::look(table, A), None | Some(1)));
+            assert_eq!(first.join().unwrap(), second.join().unwrap());
+        });
+    });
+}
+
 #[test]
 fn g1_get_against_free_in_the_attic() {
     explore("get | free, attic", None, || {

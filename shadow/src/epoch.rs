@@ -247,7 +247,9 @@ unsafe impl Smr for Epoch {
 // SAFETY: the global allocator's own contract.
 unsafe impl Memory for Epoch {
     fn alloc_zeroed(&self, layout: Layout, _flags: AllocFlags) -> Option<NonNull<u8>> {
-        debug_assert_ne!(layout.size(), 0, "every block has a header");
+        if layout.size() == 0 {
+            return None;
+        }
         // SAFETY: the size is not zero.
         NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
     }
@@ -266,7 +268,8 @@ impl Platform for Epoch {
         RandomState::new().hash_one(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn relax(&self, _flags: AllocFlags) {
+    fn relax(&self, _flags: AllocFlags, _round: u32) -> bool {
         std::thread::yield_now();
+        true
     }
 }

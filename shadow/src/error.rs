@@ -13,6 +13,9 @@ pub enum AllocError<E> {
     /// The entry's own memory could not be had. Growth of the table is never a
     /// reason: that is put off instead.
     OutOfMemory,
+    /// The pair's variable is being constructed by another caller, and this one
+    /// may not wait for it (see [`Platform::relax`](crate::Platform::relax)).
+    Busy,
     /// The size overflows an entry, or the alignment is above
     /// [`MAX_ALIGN`](crate::MAX_ALIGN).
     Layout,
@@ -25,6 +28,7 @@ impl<E: fmt::Display> fmt::Display for AllocError<E> {
         match self {
             Self::Exists(_) => f.write_str("the object already has a shadow variable of this id"),
             Self::OutOfMemory => f.write_str("no memory for a shadow variable"),
+            Self::Busy => f.write_str("another caller is constructing this shadow variable"),
             Self::Layout => f.write_str("the size or alignment is more than an entry can hold"),
             Self::Ctor(e) => write!(f, "the constructor failed: {e}"),
         }

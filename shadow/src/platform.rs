@@ -22,7 +22,8 @@ use core::ptr::NonNull;
 /// # Safety
 /// An implementation calls `reclaim` of a retired link exactly once, and only
 /// after every guard that was alive when [`retire`](Self::retire) was called
-/// has been dropped. Everything that happened before those drops happens before
+/// has been dropped; guards of every value of the type count, for a table takes
+/// any. Everything that happened before those drops happens before
 /// the reclaim, and everything before the `retire` does too.
 pub unsafe trait Smr {
     /// A read-side critical section, for as long as the value lives.
@@ -73,8 +74,12 @@ pub trait Platform: Smr + Memory + Clone + Send + Sync + 'static {
     }
 
     /// Lets another caller's running constructor get on: spins, yields or
-    /// sleeps, as `flags` allow. Called without a guard.
-    fn relax(&self, flags: AllocFlags);
+    /// sleeps, as `flags` allow. Called without a guard; `round` counts the calls
+    /// of one wait from 0. False gives the wait up ([`AllocError::Busy`]): a caller
+    /// that may not sleep must not wait for one that it has interrupted.
+    ///
+    /// [`AllocError::Busy`]: crate::AllocError::Busy
+    fn relax(&self, flags: AllocFlags, round: u32) -> bool;
 }
 
 /// How an allocation may be made. The table passes it through: in the kernel

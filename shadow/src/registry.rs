@@ -129,11 +129,12 @@ impl<P: Platform> ShadowTable<P> {
     }
 
     /// The tables there are.
-    fn tables<'g>(&self, _guard: &'g P::Guard) -> &'g [Table<P>] {
+    fn tables<'g>(&'g self, _guard: &'g P::Guard) -> &'g [Table<P>] {
         // Acquire: pairs with the release CAS in `replace`: the array's contents
         // and each table's core are visible.
         match NonNull::new(self.ids.load(Ordering::Acquire)) {
-            // SAFETY: loaded under the guard, which keeps the array.
+            // SAFETY: loaded under the guard, which keeps the array while the
+            // borrow of `self` keeps its last one.
             Some(ids) => unsafe { Ids::tables(ids) },
             None => &[],
         }
@@ -141,7 +142,7 @@ impl<P: Platform> ShadowTable<P> {
 
     /// The table of `id`, if the id is known.
     #[must_use]
-    pub fn find<'g>(&self, id: u64, guard: &'g P::Guard) -> Option<&'g Table<P>> {
+    pub fn find<'g>(&'g self, id: u64, guard: &'g P::Guard) -> Option<&'g Table<P>> {
         let tables = self.tables(guard);
         tables
             .binary_search_by_key(&id, Table::id)

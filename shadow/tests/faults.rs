@@ -96,8 +96,8 @@ fn g6_growth_without_memory_is_put_off() {
         }
     }
     impl umbra_shadow::Platform for Small {
-        fn relax(&self, flags: umbra_shadow::AllocFlags) {
-            self.0.relax(flags);
+        fn relax(&self, flags: umbra_shadow::AllocFlags, _round: u32) -> bool {
+            self.0.relax(flags, 0)
         }
     }
     let platform = Counting::default();

@@ -49,8 +49,8 @@ unsafe impl Memory for FixedSeed {
 }
 
 impl Platform for FixedSeed {
-    fn relax(&self, flags: AllocFlags) {
-        Epoch.relax(flags);
+    fn relax(&self, flags: AllocFlags, _round: u32) -> bool {
+        Epoch.relax(flags, 0)
     }
 }
 

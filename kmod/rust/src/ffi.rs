@@ -85,7 +85,7 @@ unsafe extern "C" {
 
     pub(crate) fn umbra_c_zalloc(size: usize, align: usize, gfp: c_uint) -> *mut u8;
     pub(crate) fn umbra_c_free(ptr: *mut u8);
-    pub(crate) safe fn umbra_c_relax(gfp: c_uint);
+    pub(crate) safe fn umbra_c_relax(gfp: c_uint, round: c_uint) -> bool;
     pub(crate) safe fn umbra_c_resched();
     pub(crate) safe fn umbra_c_guard();
     pub(crate) fn umbra_c_unguard();

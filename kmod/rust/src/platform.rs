@@ -19,7 +19,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use umbra_shadow::sync::{AtomicPtr, Ordering};
+use umbra_shadow::sync::{AtomicPtr, AtomicUsize, Ordering};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr};
 
 use crate::ffi;
@@ -98,38 +98,55 @@ unsafe impl Smr for Kernel {
     }
 
     fn barrier(&self) {
-        ffi::umbra_c_flush_reclaim();
+        loop {
+            ffi::umbra_c_flush_reclaim();
+            // Acquire: pairs with the release in `umbra_rs_reclaim`.
+            if AGAIN.load(Ordering::Acquire) == 0 {
+                return;
+            }
+        }
     }
 }
 
-/// The work item: takes the list until there is none.
+/// Links that the last run of the work put back: types that were emptied while
+/// one of their constructors runs.
+static AGAIN: AtomicUsize = AtomicUsize::new(0);
+
+/// The work item: one batch. What is retired meanwhile is another run's, so a run
+/// ends however busy the writers are, and a barrier waits for one run only.
 #[unsafe(no_mangle)]
 extern "C" fn umbra_rs_reclaim() {
-    loop {
-        // Acquire: pairs with the Release in `push`.
-        let mut next = RETIRED.swap(core::ptr::null_mut(), Ordering::Acquire);
-        if next.is_null() {
-            return;
-        }
-        ffi::umbra_c_synchronize_rcu();
-        while let Some(link) = NonNull::new(next) {
-            // SAFETY: on our list, so it exists; read before it is reclaimed.
-            next = unsafe { link.as_ref() }.next.get();
-            loop {
-                // SAFETY: we are the `Smr`, the link was retired, and a grace
-                // period has passed since.
-                match unsafe { Link::reclaim(link) } {
-                    Progress::Done => break,
-                    Progress::More => ffi::umbra_c_resched(),
-                    Progress::Again => {
-                        // This loop comes round to it, so nobody is woken.
-                        push(link);
-                        break;
-                    }
+    // Acquire: pairs with the Release in `push`.
+    let mut next = RETIRED.swap(core::ptr::null_mut(), Ordering::Acquire);
+    if next.is_null() {
+        return;
+    }
+    ffi::umbra_c_synchronize_rcu();
+    let mut again = 0;
+    while let Some(link) = NonNull::new(next) {
+        // SAFETY: on our list, so it exists; read before it is reclaimed.
+        next = unsafe { link.as_ref() }.next.get();
+        loop {
+            // SAFETY: we are the `Smr`, the link was retired, and a grace
+            // period has passed since.
+            match unsafe { Link::reclaim(link) } {
+                Progress::Done => break,
+                Progress::More => ffi::umbra_c_resched(),
+                Progress::Again => {
+                    again += 1;
+                    push(link);
+                    break;
                 }
             }
-            ffi::umbra_c_resched();
         }
+        ffi::umbra_c_resched();
+    }
+    // Release: pairs with the acquire in `barrier`: the destructors have run.
+    AGAIN.store(again, Ordering::Release);
+    // Relaxed: who pushed onto an empty list has queued the work already; only
+    // our own pushes, and those on top of them, are not announced.
+    if !RETIRED.load(Ordering::Relaxed).is_null() {
+        ffi::umbra_c_queue_reclaim();
     }
 }
 
@@ -153,8 +170,8 @@ impl Platform for Kernel {
         ffi::umbra_c_seed()
     }
 
-    fn relax(&self, flags: AllocFlags) {
-        ffi::umbra_c_relax(flags.0);
+    fn relax(&self, flags: AllocFlags, round: u32) -> bool {
+        ffi::umbra_c_relax(flags.0, round)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::global::global;
 use crate::log;
 use crate::platform::{Held, Kernel, may_sleep};
 
+const EBUSY: c_int = -16;
 const EEXIST: c_int = -17;
 const ENOMEM: c_int = -12;
 const EINVAL: c_int = -22;
@@ -37,6 +38,7 @@ fn errno(error: &AllocError<c_int>) -> c_int {
     match *error {
         AllocError::Exists(_) => EEXIST,
         AllocError::OutOfMemory => ENOMEM,
+        AllocError::Busy => EBUSY,
         AllocError::Layout => EINVAL,
         // Only errnos fit into an error pointer; a constructor that returns
         // anything else has failed all the same.

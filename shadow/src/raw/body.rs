@@ -10,70 +10,58 @@
 //!  slot(index + 2^d) = second heir, if null   then   mask for d + 1 bits, if for d
 //!  then   slot(index) = first heir, if it is the old segment: the winner retires it
 //! ```
+//! Between the first of these steps and the last, the old segment is still found
+//! from its slot while writers already use the second heir. Whoever takes an entry
+//! (or a segment) out from under a second heir therefore finishes that split before
+//! retiring it, or a younger reader of the old segment would meet it.
+//!
 //! A lookup that saw the old mask, or the second slot still null, and then the
 //! first heir, notices (the mask has changed; the heir's depth is above the level
 //! that it looked at) and looks again.
 //!
-//! # The end of a body
-//! ```text
-//!  swapped out by free_all, or by the last handle's drop
-//!    -> grace period: nobody who loaded it before is inside a guard
-//!    -> `busy` reads 0 (else another one): no constructor of it is left
-//!    -> walked in slices, alone: every entry destroyed, then the lines
-//! ```
-//! A variable that is published into a detached body counts as freed at once. Its
-//! caller may use it under a guard taken before the call: that guard is older
-//! than the swap, and the first grace period waits for it.
 
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::attic::Attic;
-use super::blocks::{fill, free_block, make, null};
-use super::entry::{DEAD, Dtor, Entry, LIVE, OwnedEntry};
+use super::blocks::{fill, free_block, null};
+use super::entry::{DEAD, Dtor, Entry, LIVE, OwnedEntry, Spare};
 use super::line::{FREE, Head, Line, fingerprint, is_entry};
 use super::list;
-use super::segment::{Control, Heirs, LINES, Lines, Present, ROOT_LINES, Segment, init_line};
+use super::segment::{COUNT_ZERO, Control, Lines, ROOT_LINES, Segment, init_line};
 use super::type_core::Core;
-use crate::platform::{AllocFlags, Link, Platform, Progress};
+use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 
 /// log2 of the slots of a page: 2 KiB.
-const PAGE_BITS: u32 = if crate::TINY { 1 } else { 8 };
+pub(super) const PAGE_BITS: u32 = if crate::TINY { 1 } else { 8 };
 /// log2 of the pages of a body: 4 KiB.
 const ROOT_BITS: u32 = if crate::TINY { 2 } else { 9 };
-const MAX_DEPTH: u32 = PAGE_BITS + ROOT_BITS;
-/// Taken lanes at which a segment is split: 3.7 of 7 in the mean, where one line
-/// in twenty is full.
-const SPLIT_AT: usize = if crate::TINY { 2 } else { LINES * 37 / 10 };
-/// Taken lanes at which the root becomes a segment.
-const ROOT_FULL: usize = if crate::TINY { 1 } else { ROOT_LINES * 5 };
+pub(super) const MAX_DEPTH: u32 = PAGE_BITS + ROOT_BITS;
 /// In a slot's pointer: the segment's depth.
-const DEPTH: usize = 63;
-/// Entries of the attic destroyed by one call of `reclaim`.
-const SLICE: usize = if crate::TINY { 2 } else { 64 };
+pub(super) const DEPTH: usize = 63;
 
-struct Page<P: Platform>([AtomicPtr<Segment<P>>; 1 << PAGE_BITS]);
+pub(super) struct Page<P: Platform>(pub(super) [AtomicPtr<Segment<P>>; 1 << PAGE_BITS]);
 
 #[repr(C, align(64))]
 pub(super) struct Body<P: Platform> {
-    link: Link,
-    core: NonNull<Core<P>>,
+    pub(super) link: Link,
+    pub(super) core: NonNull<Core<P>>,
     /// Set by whoever detached the body, read when it is walked.
-    dtor: Cell<Option<Dtor>>,
+    pub(super) dtor: Cell<Option<Dtor>>,
     /// The next slot to walk.
-    cursor: Cell<usize>,
+    pub(super) cursor: Cell<usize>,
     /// Entries reserved and neither published nor cancelled.
-    busy: AtomicUsize,
+    pub(super) busy: AtomicUsize,
     /// The slots in use, a power of two, minus 1.
-    mask: AtomicUsize,
+    pub(super) mask: AtomicUsize,
     /// How many there are.
-    segments: AtomicUsize,
-    control: Control<P>,
-    root: [Line; ROOT_LINES],
-    pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
-    attic: Attic,
+    pub(super) segments: AtomicUsize,
+    pub(super) control: Control<P>,
+    pub(super) root: [Line; ROOT_LINES],
+    pub(super) pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
+    pub(super) attic: Attic,
 }
 
 /// Where an entry was found, or put.
@@ -104,7 +92,7 @@ fn parent(index: usize) -> (usize, u32) {
     (index & !(1 << level), level)
 }
 
-fn low_bits(hash: u64, bits: u32) -> usize {
+pub(super) fn low_bits(hash: u64, bits: u32) -> usize {
     hash as usize & ((1 << bits) - 1)
 }
 
@@ -133,7 +121,7 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).busy).write(AtomicUsize::new(0));
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
-            Control::init(&raw mut (*body).control, core, 1);
+            Control::init(&raw mut (*body).control, core, COUNT_ZERO);
             for i in 0..ROOT_LINES {
                 init_line(&raw mut (*body).root[i], Head::EMPTY.0, FREE);
             }
@@ -172,7 +160,7 @@ impl<P: Platform> Body<P> {
 
     /// The slot of `index`, if its page exists.
     #[inline]
-    fn slot(&self, index: usize) -> Option<&AtomicPtr<Segment<P>>> {
+    pub(super) fn slot(&self, index: usize) -> Option<&AtomicPtr<Segment<P>>> {
         debug_assert!(index >> MAX_DEPTH == 0);
         // SAFETY: an index is masked by `mask`, which is below 2^MAX_DEPTH, or a
         // split's second, which is too. Acquire: pairs with the release in
@@ -185,7 +173,7 @@ impl<P: Platform> Body<P> {
 
     /// The segment and its depth that a slot's pointer has.
     #[inline]
-    fn untagged(tagged: *mut Segment<P>) -> (*mut Segment<P>, u32) {
+    pub(super) fn untagged(tagged: *mut Segment<P>) -> (*mut Segment<P>, u32) {
         (
             tagged.map_addr(|a| a & !DEPTH),
             (tagged.addr() & DEPTH) as u32,
@@ -211,7 +199,7 @@ impl<P: Platform> Body<P> {
     }
 
     /// The lines of a hash, as they are now.
-    fn lines(&self, hash: u64) -> Lines<P> {
+    pub(super) fn lines(&self, hash: u64) -> Lines<P> {
         loop {
             // Acquire: pairs with the release in `publish`, so that a retry sees
             // at least the mask that asked for it.
@@ -342,7 +330,7 @@ impl<P: Platform> Body<P> {
         }
     }
 
-    /// Tries to put `spare` in for `obj`; takes it out of the option if it does.
+    /// Tries to put `spare` in for `obj`; takes the entry out of it if it does.
     /// Counts it in `busy` then.
     ///
     /// # Safety
@@ -353,7 +341,7 @@ impl<P: Platform> Body<P> {
         core: &Core<P>,
         hash: u64,
         obj: usize,
-        spare: &mut Option<OwnedEntry<P>>,
+        spare: &mut Spare<P>,
     ) -> Step<P> {
         // No lane could be claimed, though some are free in the head: their last
         // users are not quite done.
@@ -395,7 +383,7 @@ impl<P: Platform> Body<P> {
             if head.is_worn() {
                 return Step::Worn;
             }
-            let Some(entry) = *spare else {
+            let Some(entry) = spare.entry else {
                 return Step::NeedEntry;
             };
             let node = entry.entry().node();
@@ -415,9 +403,11 @@ impl<P: Platform> Body<P> {
                 let next = head.place(lane, fingerprint(hash)).counted();
                 if Self::commit(line, head, next) {
                     lines.count_up();
-                    *spare = None;
+                    spare.entry = None;
                     return Step::Done(entry, Place::Lane);
                 }
+                // A lookup that remembers an older head may have met it there.
+                spare.seen = true;
                 // Release: whoever claims the slot next does so after us. (In a
                 // frozen line nobody does.)
                 line.slots[lane].store(FREE, Ordering::Release);
@@ -434,7 +424,7 @@ impl<P: Platform> Body<P> {
                 self.settle();
                 continue;
             }
-            *spare = None;
+            spare.entry = None;
             if Self::commit(line, head, head.extended().counted()) {
                 self.attic.count_up();
                 return Step::Done(entry, Place::Attic);
@@ -507,150 +497,11 @@ impl<P: Platform> Body<P> {
                 // cleared.
                 line.slots[lane].store(FREE, Ordering::Release);
                 lines.count_down();
+                // SAFETY: the caller's contract.
+                unsafe { self.finish_ancestors(core, hash, lines.depth) };
                 return;
             }
         }
-    }
-
-    /// Replaces frozen (or about to be frozen) lines by their heirs.
-    ///
-    /// # Safety
-    /// As [`get`](Self::get); the lines were found under the guard.
-    unsafe fn help(&self, lines: &Lines<P>, hash: u64, core: &Core<P>) {
-        let Some(heirs) = lines.heirs() else { return };
-        let split = !heirs.second.is_null();
-        let mut present = Present::none();
-        if lines.freeze() {
-            let mut note = |obj| present.note(core.hash(obj), lines.depth, split);
-            // SAFETY: the caller's contract.
-            unsafe { self.attic.for_run(hash, lines.depth, &mut note) };
-        }
-        // SAFETY: frozen, and the heirs are theirs.
-        unsafe { lines.bequeath(&heirs, core, &present) };
-        self.publish(lines, &heirs, hash, core);
-    }
-
-    fn publish(&self, lines: &Lines<P>, heirs: &Heirs<P>, hash: u64, core: &Core<P>) {
-        let depth = lines.depth;
-        let index = low_bits(hash, depth);
-        let mut heir_depth = depth;
-        if !heirs.second.is_null() {
-            heir_depth += 1;
-            let second = heirs.second.map_addr(|a| a | heir_depth as usize);
-            if let Some(slot) = self.slot(index | 1 << depth) {
-                // Release: publishes the heir's lines. Relaxed on failure: it was
-                // published already.
-                let _ = slot.compare_exchange(
-                    core::ptr::null_mut(),
-                    second,
-                    Ordering::Release,
-                    Ordering::Relaxed,
-                );
-            }
-            // AcqRel and Acquire: whichever helper raised it, the store of the
-            // first heir below comes after it.
-            let _ = self.mask.compare_exchange(
-                (1 << depth) - 1,
-                (1 << heir_depth) - 1,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-        }
-        let old = lines.segment();
-        let expected = if old.is_null() {
-            old
-        } else {
-            old.map_addr(|a| a | depth as usize)
-        };
-        let first = heirs.first.map_addr(|a| a | heir_depth as usize);
-        let Some(slot) = self.slot(index) else { return };
-        // Release: as above, and after the two steps above.
-        if slot
-            .compare_exchange(expected, first, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-        {
-            // Relaxed: a statistic and a hint.
-            self.segments.fetch_add(
-                usize::from(heir_depth != depth || old.is_null()),
-                Ordering::Relaxed,
-            );
-            core.count_split();
-            if !old.is_null() {
-                // SAFETY: we took it out of the directory.
-                unsafe { Segment::retire(old, core.platform()) };
-            }
-        }
-    }
-
-    /// After an insertion: replaces the lines of `hash` if they are full enough.
-    /// May fail, for lack of memory; a later insertion tries again. Costs at most
-    /// two segments and a page; may allocate as `flags` say.
-    ///
-    /// Called outside of any guard, while `busy` keeps the body.
-    pub(super) fn grow(&self, hash: u64, core: &Core<P>, flags: AllocFlags) {
-        self.attic.grow(hash, core.platform(), flags);
-        let guard = core.platform().pin();
-        let lines = self.lines(hash);
-        let count = lines.count();
-        // Relaxed: a hint.
-        let sparse = 1usize << lines.depth > 16 * self.segments.load(Ordering::Relaxed);
-        let full = if lines.is_root() {
-            count > ROOT_FULL
-        } else {
-            // Objects whose hashes agree gain nothing from a split.
-            count > SPLIT_AT && lines.depth < MAX_DEPTH && !sparse
-        };
-        drop(guard);
-        if full {
-            self.renew(hash, core, flags);
-        }
-    }
-
-    /// Replaces the lines of `hash`, by a split if they are full. False when there
-    /// was no memory for it.
-    ///
-    /// As [`grow`](Self::grow), or the caller knows otherwise that the body stays.
-    pub(super) fn renew(&self, hash: u64, core: &Core<P>, flags: AllocFlags) -> bool {
-        let platform = core.platform();
-        // Relaxed: read again below, under the guard.
-        let deepest = self.mask.load(Ordering::Relaxed).count_ones();
-        let last = low_bits(hash, deepest) | 1 << deepest.min(MAX_DEPTH - 1);
-        for index in [low_bits(hash, deepest), last] {
-            // SAFETY: `make` hands fresh memory to be filled.
-            let init = |page: *mut Page<P>| unsafe { fill(&raw mut (*page).0, null) };
-            if make(&self.pages[index >> PAGE_BITS], platform, flags, init).is_none() {
-                return false;
-            }
-        }
-        let segment = || {
-            // SAFETY: the core outlives its body.
-            unsafe { Segment::new(self.core, flags) }
-        };
-        let Some(first) = segment() else { return false };
-        let Some(second) = segment() else {
-            // SAFETY: nobody has seen it.
-            unsafe { Segment::free(first, platform) };
-            return false;
-        };
-        let mut heirs = Heirs { first, second };
-        let guard = platform.pin();
-        let lines = self.lines(hash);
-        // The pages that the heirs' slots need are there only up to the depth of
-        // before.
-        if lines.depth <= deepest {
-            let split = !lines.is_root() && lines.count() > SPLIT_AT && lines.depth < MAX_DEPTH;
-            lines.propose(&mut heirs, split);
-            // SAFETY: the reservation keeps the body; the guard, what is in it.
-            unsafe { self.help(&lines, hash, core) };
-        }
-        drop(guard);
-        for heir in [heirs.first, heirs.second] {
-            if !heir.is_null() {
-                // SAFETY: not agreed on, so nobody has seen it.
-                unsafe { Segment::free(heir, platform) };
-            }
-        }
-        true
     }
 
     /// One more user of the body outside of its guard.
@@ -666,149 +517,5 @@ impl<P: Platform> Body<P> {
         // Release: pairs with the acquire in `reclaim`: what the constructor's
         // caller did to the body happens before the walk.
         self.busy.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Calls `f` for each segment's lines, in the order of the reversed hash; one
-    /// that is split meanwhile is seen whole, before or after.
-    ///
-    /// # Safety
-    /// As [`get`](Self::get).
-    unsafe fn for_lines(&self, f: &mut dyn FnMut(Lines<P>)) {
-        let mut at = 0u64;
-        loop {
-            let lines = self.lines(at.reverse_bits());
-            f(lines);
-            // The next prefix of this depth, as the reversed order has it.
-            let step = 1u64.checked_shl(64 - lines.depth);
-            match step.and_then(|step| (at & !(step - 1)).checked_add(step)) {
-                Some(next) => at = next,
-                None => return,
-            }
-        }
-    }
-
-    /// Variables that are found, those of the attic, and the lines there are.
-    ///
-    /// # Safety
-    /// As [`get`](Self::get).
-    pub(super) unsafe fn counts(&self) -> (usize, usize, usize) {
-        let attic = self.attic.count();
-        let (mut entries, mut total) = (attic, 0);
-        // SAFETY: the caller's contract.
-        unsafe {
-            self.for_lines(&mut |lines| {
-                entries += lines.count();
-                total += lines.lines().len();
-            });
-        }
-        // Relaxed: a statistic.
-        let busy = self.busy.load(Ordering::Relaxed);
-        (entries.saturating_sub(busy), attic, total)
-    }
-
-    /// Calls `f` for every live entry.
-    ///
-    /// # Safety
-    /// As [`get`](Self::get).
-    pub(super) unsafe fn for_each(&self, f: &mut dyn FnMut(usize, NonNull<u8>)) {
-        // SAFETY: the caller's contract.
-        unsafe {
-            self.for_lines(&mut |lines| {
-                for line in lines.lines() {
-                    Self::for_taken(line, &mut |node| {
-                        let entry = Entry::of_node(node);
-                        // Acquire: pairs with the publication, as in `get`.
-                        if entry.state().load(Ordering::Acquire) == LIVE {
-                            f(entry.obj(), entry.data());
-                        }
-                    });
-                }
-            });
-            self.attic.for_each(f);
-        }
-    }
-
-    /// Calls `f` for the entries in the lanes of a line.
-    fn for_taken(line: &Line, f: &mut dyn FnMut(*mut list::Node)) {
-        // Acquire: as in `get`.
-        for lane in Head(line.head.load(Ordering::Acquire)).taken() {
-            // Acquire: as in `get`.
-            let node = line.slots[lane].load(Ordering::Acquire);
-            if is_entry(node) {
-                f(node);
-            }
-        }
-    }
-
-    /// [`Link::reclaim`] of a body: waits out its users, then walks it.
-    ///
-    /// # Safety
-    /// [`Link::reclaim`]'s contract.
-    unsafe fn reclaim(link: NonNull<Link>) -> Progress {
-        let this = link.cast::<Self>().as_ptr();
-        // SAFETY: the link is the body's first field, and the body is detached:
-        // after the grace period only reservations may still use it. Acquire:
-        // pairs with the release in `settle`.
-        unsafe {
-            if (*this).busy.load(Ordering::Acquire) != 0 {
-                return Progress::Again;
-            }
-            Self::walk(this)
-        }
-    }
-
-    /// Destroys a slice of the entries; after the last one the body too.
-    ///
-    /// # Safety
-    /// Nobody else can reach the body.
-    unsafe fn walk(this: *mut Self) -> Progress {
-        // SAFETY: all of the body is ours. Relaxed throughout: the grace period
-        // ordered every store before us.
-        unsafe {
-            let dtor = (*this).dtor.get();
-            let platform = (*this).core.as_ref().platform().clone();
-            let mut destroy = |node| OwnedEntry::<P>::of_node(node).destroy(dtor);
-            let cursor = (*this).cursor.get();
-            if cursor <= (*this).mask.load(Ordering::Relaxed) {
-                (*this).cursor.set(cursor + 1);
-                let slot = (*this)
-                    .slot(cursor)
-                    .map(|slot| slot.load(Ordering::Relaxed));
-                match slot {
-                    Some(tagged) if !tagged.is_null() => {
-                        let (segment, _) = Self::untagged(tagged);
-                        for line in &(*segment).lines {
-                            Self::for_taken(line, &mut destroy);
-                        }
-                        Segment::free(segment, &platform);
-                    }
-                    // The root, unless its entries were inherited.
-                    _ if cursor == 0 => {
-                        for line in &(*this).root {
-                            Self::for_taken(line, &mut destroy);
-                        }
-                    }
-                    _ => {}
-                }
-                return Progress::More;
-            }
-            for _ in 0..SLICE {
-                let Some(node) = (*this).attic.pop() else {
-                    (*this).attic.free_buckets(&platform);
-                    for page in &(*this).pages {
-                        let page = page.load(Ordering::Relaxed);
-                        if !page.is_null() {
-                            free_block(page, &platform);
-                        }
-                    }
-                    let core = (*this).core;
-                    free_block(this, &platform);
-                    Core::release(core);
-                    return Progress::Done;
-                };
-                destroy(node);
-            }
-        }
-        Progress::More
     }
 }

@@ -90,7 +90,11 @@ impl Entry {
 
     pub(super) fn obj(&self) -> usize {
         // SAFETY: `of_node`'s contract; `obj` is constant once linked.
-        unsafe { (*self.hot()).obj }
+        let obj = unsafe { (*self.hot()).obj };
+        // The model checker's memory is poisoned, not reused.
+        #[cfg(loom)]
+        assert_ne!(obj, usize::MAX / 0xFF * 0xDD, "read after its end");
+        obj
     }
 
     pub(super) fn state(&self) -> &AtomicU32 {
@@ -253,6 +257,33 @@ impl<P: Platform> OwnedEntry<P> {
             if let Some((layout, _)) = Self::layout(size) {
                 core.platform()
                     .dealloc(NonNull::new_unchecked(hot.cast()), layout);
+            }
+        }
+    }
+}
+
+/// An entry that was allocated and may not be needed: another caller may get there
+/// first.
+pub(super) struct Spare<P: Platform> {
+    pub(super) entry: Option<OwnedEntry<P>>,
+    /// It stood in a slot for a moment, so a reader may have met it.
+    pub(super) seen: bool,
+}
+
+impl<P: Platform> Drop for Spare<P> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            let cold = entry.cold();
+            // SAFETY: the core outlives the caller's use of it. Seen, the entry is
+            // out of its slot again and goes after a grace period; else it is ours
+            // alone.
+            unsafe {
+                let core = (*cold).core;
+                if self.seen {
+                    entry.retire(core.as_ref().platform(), None);
+                } else {
+                    entry.destroy(None);
+                }
             }
         }
     }

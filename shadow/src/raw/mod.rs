@@ -42,10 +42,12 @@ mod attic;
 mod blocks;
 mod body;
 mod entry;
+mod growth;
 mod line;
 mod list;
 mod segment;
 mod type_core;
+mod walk;
 
 pub use self::entry::{Dtor, MAX_ALIGN};
 pub(crate) use self::type_core::Core;

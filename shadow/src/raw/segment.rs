@@ -36,9 +36,13 @@ pub(super) struct Control<P: Platform> {
     /// if it is the only one.
     heir: AtomicPtr<Segment<P>>,
     second: AtomicPtr<Segment<P>>,
-    /// Taken lanes plus 1; 0 until it is known.
+    /// Taken lanes plus [`COUNT_ZERO`]; 0 until it is known.
     count: AtomicUsize,
 }
+
+/// No taken lane. Far from 0, for a removal may be counted before the insertion
+/// that it removes.
+pub(super) const COUNT_ZERO: usize = 1 << 31;
 
 /// In `heir`: there is no second.
 const RENEWAL: usize = 1;
@@ -242,7 +246,7 @@ impl<P: Platform> Lines<P> {
         self.control()
             .count
             .load(Ordering::Relaxed)
-            .saturating_sub(1)
+            .saturating_sub(COUNT_ZERO)
     }
 
     pub(super) fn count_up(&self) {
@@ -385,7 +389,8 @@ impl<P: Platform> Lines<P> {
             // Relaxed: a hint; only the first sets it.
             // SAFETY: as above.
             let count = unsafe { &(*heir).control.count };
-            let _ = count.compare_exchange(0, total + 1, Ordering::Relaxed, Ordering::Relaxed);
+            let _ =
+                count.compare_exchange(0, total + COUNT_ZERO, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }

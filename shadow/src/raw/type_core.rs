@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 
 use super::attic::Attic;
 use super::body::{Body, Place, Step};
-use super::entry::{DEAD, Dtor, LIVE, OwnedEntry, Unmade};
+use super::entry::{DEAD, Dtor, LIVE, OwnedEntry, Spare, Unmade};
 use crate::error::AllocError;
 use crate::platform::{AllocFlags, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -215,7 +215,11 @@ impl<P: Platform> Core<P> {
         // SAFETY: the caller's handle keeps the core.
         let core = unsafe { this.as_ref() };
         let hash = core.hash(obj);
-        let mut spare = Spare { entry: None };
+        let mut spare = Spare {
+            entry: None,
+            seen: false,
+        };
+        let mut waited = 0;
         let reserved = loop {
             // A body to insert into must exist before the guard is taken, for
             // making it may sleep.
@@ -231,7 +235,7 @@ impl<P: Platform> Core<P> {
                 continue;
             };
             // SAFETY: loaded under the guard; the spare entry is ours.
-            let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare.entry) };
+            let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare) };
             match step {
                 Step::Exists(data) => return Err(AllocError::Exists(data)),
                 Step::Done(entry, place) => {
@@ -257,10 +261,14 @@ impl<P: Platform> Core<P> {
                 }
                 Step::Wait => {
                     drop(guard);
-                    core.platform.relax(flags);
+                    if !core.platform.relax(flags, waited) {
+                        return Err(AllocError::Busy);
+                    }
+                    waited = waited.saturating_add(1);
                 }
                 Step::Spent(entry) => {
                     drop(guard);
+                    spare.seen = false;
                     // SAFETY: `insert` took it to DEAD and unlinked it.
                     unsafe { entry.retire(&core.platform, None) };
                 }
@@ -278,11 +286,10 @@ impl<P: Platform> Core<P> {
                 }
             }
         };
-        // No guard from here on: growing may allocate, and the constructor may
-        // sleep and use the table. The reservation keeps the body.
-        reserved.grow(flags);
+        // No guard from here on: the constructor may sleep and use the table, and
+        // growing may allocate. The reservation keeps the body.
         ctor(reserved.entry.entry().data()).map_err(AllocError::Ctor)?;
-        Ok(reserved.publish())
+        Ok(reserved.publish(flags))
     }
 
     /// Frees the variable of `obj`; its destructor runs after the grace period.
@@ -369,35 +376,18 @@ impl<P: Platform> Core<P> {
     }
 }
 
-/// An entry that was allocated and may not be needed: another caller may get
-/// there first.
-struct Spare<P: Platform> {
-    entry: Option<OwnedEntry<P>>,
-}
-
-impl<P: Platform> Drop for Spare<P> {
-    fn drop(&mut self) {
-        if let Some(entry) = self.entry.take() {
-            // SAFETY: never linked, so ours alone.
-            unsafe { entry.destroy(None) };
-        }
-    }
-}
-
 impl<P: Platform> Reservation<'_, P> {
-    fn grow(&self, flags: AllocFlags) {
-        // SAFETY: the reservation (`busy`) keeps the body.
-        unsafe { self.body.as_ref() }.grow(self.hash, self.core, flags);
-    }
-
-    /// Makes the constructed variable visible.
-    fn publish(self) -> NonNull<u8> {
+    /// Makes the constructed variable visible, then looks after the table: who
+    /// waits for the variable does not wait for that.
+    fn publish(self, flags: AllocFlags) -> NonNull<u8> {
         let data = self.entry.entry().data();
         // Release: pairs with the acquire loads of `state`: who sees LIVE sees
         // what the constructor wrote.
         self.entry.entry().state().store(LIVE, Ordering::Release);
-        // SAFETY: the reservation keeps the body until `settle`.
-        unsafe { self.body.as_ref() }.settle();
+        // SAFETY: the reservation (`busy`) keeps the body until `settle`.
+        let body = unsafe { self.body.as_ref() };
+        body.grow(self.hash, self.core, flags);
+        body.settle();
         core::mem::forget(self);
         data
     }

@@ -74,8 +74,8 @@ unsafe impl Memory for Counting {
 }
 
 impl Platform for Counting {
-    fn relax(&self, flags: AllocFlags) {
-        Epoch.relax(flags);
+    fn relax(&self, flags: AllocFlags, _round: u32) -> bool {
+        Epoch.relax(flags, 0)
     }
 }
 

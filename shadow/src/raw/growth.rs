@@ -1,0 +1,191 @@
+//! Growth: when lines are replaced, by whom, and how the heirs are published.
+//!
+//! An insertion that finds its lines full enough, after it is done and outside of
+//! any guard, allocates two heirs and proposes them ([`segment`](super::segment)
+//! has the protocol of the lines); from there on everybody who meets a frozen line
+//! helps. [`body`](super::body) says why a lookup is not misled by the order in
+//! which the directory changes.
+
+use super::blocks::{fill, make, null};
+use super::body::{Body, MAX_DEPTH, PAGE_BITS, Page, low_bits};
+use super::segment::{Heirs, LINES, Lines, Present, ROOT_LINES, Segment};
+use super::type_core::Core;
+use crate::platform::{AllocFlags, Platform};
+use crate::sync::Ordering;
+
+/// Taken lanes at which a segment is split: 3.7 of 7 in the mean, where one line
+/// in twenty is full.
+const SPLIT_AT: usize = if crate::TINY { 2 } else { LINES * 37 / 10 };
+/// Taken lanes at which the root becomes a segment.
+const ROOT_FULL: usize = if crate::TINY { 1 } else { ROOT_LINES * 5 };
+
+impl<P: Platform> Body<P> {
+    /// Replaces frozen (or about to be frozen) lines by their heirs.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get); the lines were found under the guard.
+    pub(super) unsafe fn help(&self, lines: &Lines<P>, hash: u64, core: &Core<P>) {
+        let Some(heirs) = lines.heirs() else { return };
+        let split = !heirs.second.is_null();
+        let mut present = Present::none();
+        if lines.freeze() {
+            let mut note = |obj| present.note(core.hash(obj), lines.depth, split);
+            // SAFETY: the caller's contract.
+            unsafe { self.attic.for_run(hash, lines.depth, &mut note) };
+        }
+        // SAFETY: frozen, and the heirs are theirs.
+        unsafe { lines.bequeath(&heirs, core, &present) };
+        self.publish(lines, &heirs, hash, core);
+    }
+
+    /// Finishes the splits through whose second heirs the lines of `hash` at
+    /// `depth` are found: afterwards no new reader can meet their old segments.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    pub(super) unsafe fn finish_ancestors(&self, core: &Core<P>, hash: u64, depth: u32) {
+        for level in (0..depth).filter(|level| hash >> level & 1 == 1) {
+            let Some(slot) = self.slot(low_bits(hash, level)) else {
+                continue;
+            };
+            // Acquire: pairs with the release in `publish`.
+            let tagged = slot.load(Ordering::Acquire);
+            let (segment, its_depth) = Self::untagged(tagged);
+            if !segment.is_null() && its_depth == level {
+                // SAFETY: found in the directory under the caller's guard. It has
+                // heirs, for there are lines of `hash` below it.
+                unsafe { self.help(&Lines::of_segment(segment, level), hash, core) };
+            }
+        }
+    }
+
+    fn publish(&self, lines: &Lines<P>, heirs: &Heirs<P>, hash: u64, core: &Core<P>) {
+        let depth = lines.depth;
+        let index = low_bits(hash, depth);
+        let mut heir_depth = depth;
+        if !heirs.second.is_null() {
+            heir_depth += 1;
+            let second = heirs.second.map_addr(|a| a | heir_depth as usize);
+            let Some(slot) = self.slot(index | 1 << depth) else {
+                debug_assert!(false, "the proposer made the page");
+                return;
+            };
+            // Release: publishes the heir's lines. Relaxed on failure: it was
+            // published already.
+            let _ = slot.compare_exchange(
+                core::ptr::null_mut(),
+                second,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            // AcqRel and Acquire: whichever helper raised it, the store of the
+            // first heir below comes after it.
+            let _ = self.mask.compare_exchange(
+                (1 << depth) - 1,
+                (1 << heir_depth) - 1,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+        }
+        let old = lines.segment();
+        let expected = if old.is_null() {
+            old
+        } else {
+            old.map_addr(|a| a | depth as usize)
+        };
+        let first = heirs.first.map_addr(|a| a | heir_depth as usize);
+        let Some(slot) = self.slot(index) else { return };
+        // Release: as above, and after the two steps above.
+        if slot
+            .compare_exchange(expected, first, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
+            // Relaxed: a statistic and a hint.
+            self.segments.fetch_add(
+                usize::from(heir_depth != depth || old.is_null()),
+                Ordering::Relaxed,
+            );
+            core.count_split();
+            if !old.is_null() {
+                // SAFETY: the caller's guard. Then: we took it out of the
+                // directory, and no older segment leads to it any more.
+                unsafe {
+                    self.finish_ancestors(core, hash, depth);
+                    Segment::retire(old, core.platform());
+                }
+            }
+        }
+    }
+
+    /// After an insertion: replaces the lines of `hash` if they are full enough.
+    /// May fail, for lack of memory; a later insertion tries again. Costs at most
+    /// two segments and a page; may allocate as `flags` say.
+    ///
+    /// Called outside of any guard, while `busy` keeps the body.
+    pub(super) fn grow(&self, hash: u64, core: &Core<P>, flags: AllocFlags) {
+        self.attic.grow(hash, core.platform(), flags);
+        let guard = core.platform().pin();
+        let lines = self.lines(hash);
+        let count = lines.count();
+        // Relaxed: a hint.
+        let sparse = 1usize << lines.depth > 16 * self.segments.load(Ordering::Relaxed);
+        let full = if lines.is_root() {
+            count > ROOT_FULL
+        } else {
+            // Objects whose hashes agree gain nothing from a split.
+            count > SPLIT_AT && lines.depth < MAX_DEPTH && !sparse
+        };
+        drop(guard);
+        if full {
+            self.renew(hash, core, flags);
+        }
+    }
+
+    /// Replaces the lines of `hash`, by a split if they are full. False when there
+    /// was no memory for it.
+    ///
+    /// As [`grow`](Self::grow), or the caller knows otherwise that the body stays.
+    pub(super) fn renew(&self, hash: u64, core: &Core<P>, flags: AllocFlags) -> bool {
+        let platform = core.platform();
+        let guard = platform.pin();
+        let depth = self.lines(hash).depth;
+        drop(guard);
+        let index = low_bits(hash, depth);
+        for index in [index, index | 1 << depth.min(MAX_DEPTH - 1)] {
+            // SAFETY: `make` hands fresh memory to be filled.
+            let init = |page: *mut Page<P>| unsafe { fill(&raw mut (*page).0, null) };
+            if make(&self.pages[index >> PAGE_BITS], platform, flags, init).is_none() {
+                return false;
+            }
+        }
+        let segment = || {
+            // SAFETY: the core outlives its body.
+            unsafe { Segment::new(self.core, flags) }
+        };
+        let Some(first) = segment() else { return false };
+        let Some(second) = segment() else {
+            // SAFETY: nobody has seen it.
+            unsafe { Segment::free(first, platform) };
+            return false;
+        };
+        let mut heirs = Heirs { first, second };
+        let guard = platform.pin();
+        let lines = self.lines(hash);
+        // The pages that the heirs need are there for this depth only. If it has
+        // changed, somebody else has replaced the lines.
+        if lines.depth == depth {
+            let split = !lines.is_root() && lines.count() > SPLIT_AT && lines.depth < MAX_DEPTH;
+            lines.propose(&mut heirs, split);
+            // SAFETY: the reservation keeps the body; the guard, what is in it.
+            unsafe { self.help(&lines, hash, core) };
+        }
+        drop(guard);
+        for heir in [heirs.first, heirs.second] {
+            if !heir.is_null() {
+                // SAFETY: not agreed on, so nobody has seen it.
+                unsafe { Segment::free(heir, platform) };
+            }
+        }
+        true
+    }
+}
