@@ -170,7 +170,9 @@ fn g6_free_against_a_split() {
 }
 
 /// G8: what a second heir has is freed while the split is half published, and a
-/// reader comes that is younger than the free.
+/// writer comes that may help. Bounded to one preemption for its time; the early
+/// free that `finish_ancestors` prevents takes two, so weakening that goes unseen
+/// here and needs a deeper run.
 #[test]
 fn g8_free_in_the_midst_of_a_split() {
     for doomed in 0..4 {
@@ -193,7 +195,8 @@ fn g8_free_in_the_midst_of_a_split() {
 }
 
 /// G8: an entry that stood in a slot but was not committed may have been met by a
-/// reader of an older head.
+/// reader of an older head. Bounded to two preemptions for its time; the early free
+/// takes three.
 #[test]
 fn g8_an_insertion_that_loses_its_lane() {
     explore("get A | free A, alloc C | alloc C", Some(2), || {
