@@ -254,9 +254,10 @@ void umbra_barrier(void);
 
 /**
  * enum umbra_reason - why a callback runs
- * @UMBRA_ENABLE: a patch that brings the state in is being enabled
+ * @UMBRA_ENABLE: a patch is being enabled beside those that are there
  * @UMBRA_DISABLE: the last patch with the state is being disabled
- * @UMBRA_REPLACE: a patch without the state replaces the last one with it
+ * @UMBRA_REPLACE: a patch with .replace set is being enabled: it brings the
+ *	state in, or takes the place of the last patch that has it
  * @UMBRA_REVERSE: the request that ran the counterpart is taken back on demand
  * @UMBRA_FAILED: the request that ran the counterpart failed later on
  */
