@@ -8,13 +8,15 @@
 //! data that models attach is an `UnsafeCell`, so that an unordered access is
 //! one too.
 //!
-//! Run with `cargo test` in this folder (its `.cargo/config.toml` brings
-//! `--cfg loom`). A model that fails prints the iteration; `LOOM_LOG=trace
-//! LOOM_LOCATION=1` shows the steps.
+//! Run with `cargo xtask loom`, which also shows the schedule of a model that
+//! fails, or with `cargo test` in this folder (its `.cargo/config.toml` brings
+//! `--cfg loom`).
 
 #[cfg(not(loom))]
 compile_error!("run cargo inside loom-tests/: its configuration brings --cfg loom");
 
+mod explore;
 mod platform;
 
-pub use platform::{FLAGS, Payload, Tracked, explore};
+pub use explore::explore;
+pub use platform::{FLAGS, Payload, Tracked};

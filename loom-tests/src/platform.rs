@@ -304,31 +304,3 @@ impl Payload {
             .map(|data| unsafe { Self::read(data) })
     }
 }
-
-/// Runs a model over all its executions, or those with at most `bound`
-/// preemptions, and says how many that were. One execution is an error: a model
-/// that explores nothing proves nothing.
-pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
-    let count = StdArc::new(StdMutex::new(0u64));
-    let counter = StdArc::clone(&count);
-    let mut builder = loom::model::Builder::new();
-    builder.max_branches = 100_000;
-    // LOOM_MAX_PREEMPTIONS, which the builder has read, may only tighten it.
-    builder.preemption_bound = match (builder.preemption_bound, bound) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    let bound = builder.preemption_bound;
-    let begun = std::time::Instant::now();
-    builder.check(move || {
-        *counter.lock().unwrap() += 1;
-        model();
-    });
-    let count = *count.lock().unwrap();
-    let bound = bound.map_or("exhaustive".into(), |b| format!("at most {b} preemptions"));
-    println!(
-        "{name}: {count} executions ({bound}), {:.1} s",
-        begun.elapsed().as_secs_f64()
-    );
-    assert!(count > 1, "{name} explored a single execution");
-}

@@ -1,0 +1,135 @@
+//! Running one model, and refusing to run it in a way that proves nothing.
+//!
+//! | said by the environment | meaning |
+//! |---|---|
+//! | `UMBRA_LOOM_FULL=S` | one preemption more than the model's bound, for S seconds at most |
+//! | `LOOM_MAX_PREEMPTIONS` | may tighten a model's bound, never loosen it |
+//! | `LOOM_CHECKPOINT_FILE` | where the exploration is saved and resumed; its build and its model are checked |
+//! | `LOOM_MAX_DURATION`, `LOOM_MAX_PERMUTATIONS` | refused: loom would stop early and call it a success |
+
+use std::env;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use loom::model::Builder;
+
+/// Says in which execution a model failed, if it does.
+struct Telltale {
+    name: String,
+    count: Arc<AtomicU64>,
+}
+
+impl Drop for Telltale {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Relaxed: one operating system thread runs all of a model.
+            let count = self.count.load(Ordering::Relaxed);
+            println!("{}: failed in execution {count}", self.name);
+        }
+    }
+}
+
+/// Runs a model over all its executions, or those with at most `bound`
+/// preemptions, and says how many that were.
+///
+/// # Panics
+/// If the model fails; if it has a single execution, which proves nothing; if
+/// the environment would cut it short; if the checkpoint is of another build or
+/// of another model.
+pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    assert!(
+        builder.max_permutations.is_none() && builder.max_duration.is_none(),
+        "LOOM_MAX_PERMUTATIONS and LOOM_MAX_DURATION end a model early, as if it had passed: unset them"
+    );
+    builder.max_branches = 100_000;
+    let full = env::var("UMBRA_LOOM_FULL").ok().map(|seconds| {
+        let seconds = seconds.parse().expect("UMBRA_LOOM_FULL is in seconds");
+        Duration::from_secs(seconds)
+    });
+    let bound = bound.map(|b| b + usize::from(full.is_some()));
+    builder.preemption_bound = match (builder.preemption_bound, bound) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    builder.max_duration = full;
+    let resumed = builder.checkpoint_file.as_ref().is_some_and(|f| f.exists());
+    match &builder.checkpoint_file {
+        Some(file) => claim(file, name),
+        // How often loom looks at the clock; it logs as often.
+        None if full.is_some() => builder.checkpoint_interval = 1_000,
+        None => {}
+    }
+    let extent = match builder.preemption_bound {
+        Some(bound) => format!("at most {bound} preemptions"),
+        None => "exhaustive".to_owned(),
+    };
+
+    let begun = Instant::now();
+    let count = Arc::new(AtomicU64::new(0));
+    let telltale = Telltale {
+        name: name.to_owned(),
+        count: Arc::clone(&count),
+    };
+    let counter = Arc::clone(&count);
+    let run = move || {
+        // Relaxed, here and below: as in the telltale.
+        counter.fetch_add(1, Ordering::Relaxed);
+        model();
+    };
+    if builder.log {
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_env("LOOM_LOG"))
+            .with_test_writer()
+            .without_time()
+            .finish();
+        tracing::subscriber::with_default(log, || builder.check(run));
+    } else {
+        builder.check(run);
+    }
+    drop(telltale);
+
+    let count = count.load(Ordering::Relaxed);
+    let cut = match full {
+        Some(budget) if begun.elapsed() >= budget => ", stopped at its time",
+        _ => "",
+    };
+    println!(
+        "{name}: {count} executions ({extent}{cut}), {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    // What is resumed begins in the middle, perhaps with the last execution.
+    assert!(resumed || count > 1, "{name} explored a single execution");
+}
+
+/// Notes beside a new checkpoint which build and model it belongs to, or
+/// compares the note of one that is there: a path through another program's
+/// choices would be followed without a word.
+fn claim(file: &Path, name: &str) {
+    let note = {
+        let mut note = file.as_os_str().to_owned();
+        note.push(".build");
+        PathBuf::from(note)
+    };
+    let exe = env::current_exe().expect("a running program has a file");
+    let mut hasher = DefaultHasher::new();
+    fs::read(&exe).expect("it can be read").hash(&mut hasher);
+    let mine = format!("{:016x} {name}\n", hasher.finish());
+    if !file.exists() {
+        fs::write(&note, mine).expect("the checkpoint's folder can be written");
+        return;
+    }
+    let theirs = fs::read_to_string(&note).unwrap_or_else(|_| "unknown\n".to_owned());
+    assert_eq!(
+        theirs,
+        mine,
+        "{} is a checkpoint of another build or of another model (left: its own, right: this one); \
+         remove it and {}, or repeat the model from the start",
+        file.display(),
+        note.display()
+    );
+}

@@ -1,0 +1,79 @@
+//! The exploration itself: what would be a green run of nothing is an error.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use umbra_loom::explore;
+
+/// Two threads that add to one counter; enough to have a choice.
+fn two_threads() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let other = Arc::clone(&counter);
+    let thread = loom::thread::spawn(move || other.fetch_add(1, Ordering::Relaxed));
+    counter.fetch_add(1, Ordering::Relaxed);
+    thread.join().unwrap();
+    assert_eq!(counter.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_model_with_a_single_execution_is_an_error() {
+    let nothing = catch_unwind(AssertUnwindSafe(|| explore("nothing", None, || ())));
+    let why = *nothing
+        .expect_err("it explored one")
+        .downcast::<String>()
+        .unwrap();
+    assert!(why.contains("single execution"), "{why}");
+    explore("two threads", None, two_threads);
+}
+
+/// The model that the tests below start as a program of its own.
+#[test]
+fn two_threads_explored() {
+    explore("two threads, explored", None, two_threads);
+}
+
+/// Runs that model with an environment; whether it passed, and what it said.
+fn run(environment: &[(&str, &str)]) -> (bool, String) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "two_threads_explored", "--nocapture"])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[test]
+fn an_environment_that_cuts_a_model_short_is_an_error() {
+    for limit in ["LOOM_MAX_PERMUTATIONS", "LOOM_MAX_DURATION"] {
+        let (passed, said) = run(&[(limit, "1")]);
+        assert!(!passed && said.contains("unset them"), "{said}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_build_is_an_error() {
+    let file = std::env::temp_dir().join(format!("umbra-checkpoint-{}", std::process::id()));
+    let note = file.with_file_name(format!(
+        "{}.build",
+        file.file_name().unwrap().to_str().unwrap()
+    ));
+    let environment = [
+        ("LOOM_CHECKPOINT_FILE", file.to_str().unwrap()),
+        ("LOOM_CHECKPOINT_INTERVAL", "2"),
+    ];
+    let (passed, said) = run(&environment);
+    assert!(passed && file.exists(), "{said}");
+    let (passed, said) = run(&environment);
+    assert!(passed, "its own checkpoint is taken up: {said}");
+    std::fs::write(&note, "0000000000000000 two threads, explored\n").unwrap();
+    let (passed, said) = run(&environment);
+    assert!(!passed && said.contains("another build"), "{said}");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_file(&note).unwrap();
+}
