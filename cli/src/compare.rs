@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use umbra_shadow::{AllocFlags, Epoch, ShadowTable, Smr};
 use umbra_state::{
-    Callback, Engine, Errno, Event, Host, Name, Object, ObjectCall, OutOfMemory, Patch, Progress,
-    Reason, Replace, Rules, Shadows, State, Status, Switch,
+    Callback, Engine, Errno, Event, Host, Name, Object, ObjectCall, OutOfMemory, Patch, Pinned,
+    Progress, Reason, Replace, Rules, Shadows, State, Status, Switch,
 };
 
 /// One thing that happens in a scene.
@@ -273,9 +273,9 @@ impl World {
         let mut line = trace.join(" ");
         for (&id, early) in &mut self.hands.known {
             let installed = self.engine.installed();
-            let has = |p: &Patch| {
-                p.state(id).is_some() || p.objects.iter().any(|o| o.cookie as u64 == id)
-            };
+            let object = |p: &Patch| p.objects.iter().any(|o| o.cookie as u64 == id);
+            let has = |p: &Patch| p.state(id).is_some() || object(p);
+            let owes = |p: &Pinned| installed.owed(p).any(|s| s.id == id) || object(p.patch());
             let left = self.hands.shadows.live(id);
             if std::mem::take(early) {
                 *defects += 1;
@@ -286,7 +286,7 @@ impl World {
                 *defects += 1;
                 line.push_str(&format!(" ** state {id} IS GONE UNDER ITS USERS **"));
             }
-            let kept = used || installed.pinned().iter().any(has);
+            let kept = used || installed.pinned().iter().any(owes);
             if left > 0 && !kept && installed.running().is_none() {
                 *defects += 1;
                 line.push_str(&format!(" ** state {id} LEAKS **"));

@@ -416,7 +416,8 @@ fn describe(
     }
     for hook in &table.hooks {
         let from = hook.get_ref();
-        let next = functions.len();
+        // Null is no function.
+        let next = functions.len() + 1;
         let function = *functions.entry(from.function.clone()).or_insert(next);
         described
             .patch

@@ -139,6 +139,9 @@ pub enum Event<'a> {
         /// In what they differ.
         what: Difference,
     },
+    /// The patch took or gave back a share of a state that others have too; so
+    /// many use it now. Nothing is called for that.
+    Users(&'a Patch, &'a State, u32),
     /// The gate of this state opened (true) or closed.
     Gate(&'a State, bool),
     /// The shadow variables of this state were handed to reclamation.
@@ -153,9 +156,11 @@ pub enum Event<'a> {
     SwitchFailed(Errno),
     /// The switch was ended by force while running code was not over.
     Forced(Direction),
-    /// The state's clean-up waits until nothing can run this patch's code.
+    /// The state's clean-up, which this patch owes, waits until nothing can run
+    /// code that uses the state.
     Quarantined(&'a Patch, &'a State),
-    /// This patch is no longer enabled, but its code may still run.
+    /// This patch is no longer enabled, but its code may still run, or it owes a
+    /// clean-up that waits for another one's.
     Pinned(&'a Patch),
     /// The transition changed its direction at someone's request.
     Reversed(Direction),

@@ -7,22 +7,33 @@
 //!
 //! - their code is *pinned* ([`Installed::pinned`](crate::Installed::pinned)):
 //!   no [`Event::Removed`] says that it may be unloaded (R92);
-//! - the states whose last user went are in *quarantine*: neither `post_unpatch`
-//!   nor their shadows' destructors run, for both take for granted that nobody
-//!   runs the code. The gates are closed, so no new user comes;
-//! - a patch that names such a state is refused until it is clean.
+//! - a pinned patch that may run has all of its states in use, not only those
+//!   that it was the last user of. A state whose last enabled user goes while a
+//!   pinned one has it is in *quarantine*, in whichever transition that is:
+//!   neither `post_unpatch` nor its shadows' destructors run, for both take for
+//!   granted that nobody runs the code. Its gate is closed;
+//! - the patch that owes the clean-up is pinned until it has run, for it is its
+//!   `post_unpatch` and its destructor;
+//! - a patch that names a state in quarantine is refused until it is clean.
 //!
+//! ```text
+//!   A{1} --forced replace--> B{1} --disable--> (none)        A left --settle-->
+//!   A pinned, 1 active by B  |  A, B pinned, 1 in quarantine  |  B's clean-up,
+//!   A uses 1                 |  A uses 1, B owes it           |  both gone
+//! ```
 //! [`Engine::settle`] asks the host which pinned patches are quiescent, and
-//! makes up for what they owe. A host that cannot tell keeps them for good,
-//! which leaks and is safe.
+//! makes up for what is owed and no longer used. A host that cannot tell keeps
+//! them for good, which leaks and is safe.
 
 use crate::event::{Direction, Event, Reason};
 use crate::host::Host;
-use crate::patch::{Callback, Patch};
-use crate::plan::{Op, Part, Who};
+use crate::installed::{Installed, Pinned, Slots};
+use crate::patch::Callback;
+use crate::plan::Op;
 use crate::refcount::Phase;
 use crate::rules;
-use crate::steps::Transition;
+use crate::stage::Inside;
+use crate::steps::{Transition, forward};
 use crate::transition::{Cause, Engine, NotReversible};
 use core::fmt;
 
@@ -48,7 +59,8 @@ impl core::error::Error for NotForceable {}
 
 impl Engine {
     /// Ends the switch that the running transition waits for, in whichever
-    /// direction it goes; [`Engine::run`] then goes on.
+    /// direction it goes; [`Engine::run`] then goes on. Forgotten if the
+    /// transition is turned round before.
     ///
     /// # Errors
     /// [`NotForceable`]; nothing changed.
@@ -58,79 +70,109 @@ impl Engine {
         if !transition.switching {
             return Err(NotForceable::NotStalled);
         }
-        transition.forced = true;
+        transition.force = true;
         host.event(&Event::Forced(direction));
         Ok(direction)
     }
 
-    /// Cleans up after every pinned patch that the host calls quiescent, and
-    /// lets it go. Says how many that were. Does nothing during a transition,
-    /// and nothing under the old rules, which pin for good. May sleep.
+    /// Asks the host which pinned patches are quiescent, runs the clean-ups that
+    /// waited for them, and lets go of the patches that are needed no more. Says
+    /// how many those were. Does nothing during a transition, and nothing under
+    /// the old rules, which pin for good. May sleep.
     pub fn settle<H: Host>(&mut self, host: &mut H) -> usize {
         if self.transition.is_some() || !self.rules.ours() {
             return 0;
         }
-        let mut settled = 0;
-        // One that was begun and not ended, for its callback panicked, was
-        // quiescent then, and nobody can have come since.
-        if let Some(at) = self.settling {
-            self.let_go(at, host);
-            settled += 1;
+        let Installed { pinned, slots, .. } = &mut self.installed;
+        let settling = &mut self.settling;
+        // One that was begun and not ended, for the host panicked, comes first.
+        if settling.inside.is_begun()
+            && let Some(one) = pinned.iter_mut().find(|p| p.ticket == settling.ticket)
+        {
+            clean_up(one, settling.index, slots, settling, host);
         }
-        let mut at = 0;
-        while let Some(patch) = self.installed.pinned.get(at) {
-            if host.quiescent(patch) {
-                self.let_go(at, host);
-                settled += 1;
-            } else {
-                at += 1;
+        for one in pinned.iter_mut().filter(|p| p.may_run) {
+            if host.quiescent(&one.patch) {
+                one.may_run = false;
+                for state in &one.patch.states {
+                    if let Some(slot) = slots.get_mut(&state.id) {
+                        slot.pins = slot.pins.saturating_sub(1);
+                    }
+                }
             }
+        }
+        for one in pinned.iter_mut().filter(|p| p.owes > 0) {
+            let count = one.patch.states.len();
+            for at in 0..count {
+                // An enable is undone from its end, a disable done from its front.
+                let at = if one.undone { count - 1 - at } else { at };
+                clean_up(one, at, slots, settling, host);
+            }
+        }
+        if !pinned.iter().any(Pinned::is_free) {
+            return 0;
+        }
+        host.barrier();
+        let mut settled = 0;
+        while let Some(at) = pinned.iter().position(Pinned::is_free) {
+            let gone = pinned.remove(at);
+            settled += 1;
+            host.event(&Event::Removed(&gone.patch));
         }
         settled
     }
+}
 
-    fn let_go<H: Host>(&mut self, at: usize, host: &mut H) {
-        self.clean_up(at, host);
-        host.barrier();
-        if at < self.installed.pinned.len() {
-            let patch = self.installed.pinned.remove(at);
-            host.event(&Event::Removed(&patch));
-        }
-    }
+/// The clean-up that is being made up for, in case the host panics in it.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    ticket: u64,
+    index: usize,
+    inside: Inside,
+}
 
-    /// Makes up for all that the pinned patch at `at` owes.
-    fn clean_up<H: Host>(&mut self, at: usize, host: &mut H) {
-        while let Some(patch) = self.installed.pinned.get_mut(at) {
-            let Some(&state) = patch.states.last() else {
-                break;
-            };
-            let (callback, reason) = (Callback::PostUnpatch, Reason::Forced);
-            let panicked = self.settling.replace(at).is_some();
-            if state.callbacks.contains(callback) && !panicked {
-                let result = host.call(patch, &state, callback, reason);
-                host.event(&Event::Called {
-                    patch,
-                    state: &state,
-                    callback,
-                    reason,
-                    result,
-                });
-            }
-            if state.is_shadow {
-                host.free_shadows(patch, &state);
-                host.event(&Event::Freed(patch, &state));
-            }
-            patch.states.pop();
-            self.settling = None;
-            if let Some(slot) = self.installed.slots.get(&state.id) {
-                let ended = match slot.count.load().phase() {
-                    Phase::Enabling => slot.count.abort(),
-                    _ => slot.count.retire(),
-                };
-                debug_assert!(ended.is_ok(), "{ended:?}");
-            }
-        }
+impl Settling {
+    pub(crate) const NONE: Self = Self {
+        ticket: 0,
+        index: 0,
+        inside: Inside::FRESH,
+    };
+}
+
+/// Makes up for the clean-up of one state, if the patch owes it and nobody uses
+/// it any more.
+fn clean_up<H: Host>(
+    one: &mut Pinned,
+    index: usize,
+    slots: &mut Slots,
+    settling: &mut Settling,
+    host: &mut H,
+) {
+    let Some((state, slot)) = one
+        .patch
+        .states
+        .get(index)
+        .and_then(|state| Some((state, slots.get_mut(&state.id)?)))
+    else {
+        return;
+    };
+    if slot.owed != one.ticket || slot.pins > 0 {
+        return;
     }
+    settling.ticket = one.ticket;
+    settling.index = index;
+    let of = (&one.patch, state);
+    let inside = &mut settling.inside;
+    let _ = inside.call(of, Callback::PostUnpatch, Reason::Forced, host);
+    inside.free(&one.patch, state, host);
+    let ended = match slot.count.load().phase() {
+        Phase::Enabling => slot.count.abort(),
+        _ => slot.count.retire(),
+    };
+    debug_assert!(ended.is_ok(), "{ended:?}");
+    slot.owed = 0;
+    one.owes = one.owes.saturating_sub(1);
+    *settling = Settling::NONE;
 }
 
 impl Transition {
@@ -147,43 +189,29 @@ impl Transition {
         Ok(())
     }
 
-    /// Turns round a transition that goes forward.
-    pub(crate) fn take_back(&mut self, cause: Cause) -> Result<(), NotReversible> {
+    /// Turns round a transition that goes forward. A step that a panic ended is
+    /// brought to its end first, or its counterpart would be left out.
+    pub(crate) fn take_back<H: Host>(
+        &mut self,
+        cause: Cause,
+        installed: &Installed,
+        host: &mut H,
+    ) -> Result<(), NotReversible> {
         self.may_turn_back()?;
-        self.turn_back(cause);
+        self.force = false;
+        let begun = self.plan.steps.get(self.next).copied();
+        if let Some(step) = begun.filter(|step| step.op != Op::Switch)
+            && self.inside.is_begun()
+        {
+            forward(installed, self, step, host);
+        }
+        self.inside = Inside::FRESH;
+        // Unless that step has failed, and is why it goes back.
+        if self.cause.is_none() {
+            self.turn_back(cause);
+        }
         // A switch that has begun is a step to be undone.
         self.next += usize::from(self.switching);
         Ok(())
-    }
-
-    /// Leaves a patch that is pinned the states whose clean-up it owes, the
-    /// next one last. In place: there may be no memory.
-    pub(crate) fn keep_owed(&self, patch: &mut Patch, who: Who) {
-        let op = match (self.rules.ours(), who) {
-            (false, _) => return patch.states.clear(),
-            (_, Who::Incoming) => Op::PrePatch,
-            (_, Who::Installed(_)) => Op::PostUnpatch,
-        };
-        // Steps of one patch and one kind come in the order of its states.
-        let mut owed = self
-            .plan
-            .steps
-            .iter()
-            .filter(|step| step.op == op && step.who == who)
-            .filter_map(|step| match step.part {
-                Part::State(index) => Some(index),
-                Part::Object(_) => None,
-            })
-            .peekable();
-        let mut index = 0..;
-        patch.states.retain(|_| {
-            index
-                .next()
-                .is_some_and(|at| owed.next_if_eq(&at).is_some())
-        });
-        // An enable is undone from its end, a disable done from its front.
-        if op == Op::PostUnpatch {
-            patch.states.reverse();
-        }
     }
 }

@@ -12,10 +12,11 @@
 use crate::gate::Gate;
 use crate::mem::{OutOfMemory, Seed, boxed};
 use crate::name::Name;
-use crate::patch::{Difference, Fingerprint, Patch, Replace, State};
+use crate::patch::{Fingerprint, Patch, Replace, State};
 use crate::refcount::{Phase, RefCount, Word};
 use crate::rules::Strictness;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use hashbrown::{HashMap, HashSet};
 
@@ -26,9 +27,56 @@ pub(crate) struct Slot {
     pub(crate) gate: Gate,
     /// As its users call it. Stale while dormant.
     pub(crate) name: Name,
-    /// As its latest user describes it. Stale while dormant.
+    /// As its latest enabled user describes it. Stale while dormant.
     pub(crate) print: Fingerprint,
+    /// Its users may describe it differently.
+    pub(crate) mixed: bool,
+    /// The set whose patch has it; sets share no states, so there is one.
+    pub(crate) set: Option<u32>,
+    /// How many pinned patches that may still run have it.
+    pub(crate) pins: u32,
+    /// The ticket of the pinned patch that owes its clean-up; 0 for none.
+    pub(crate) owed: u64,
 }
+
+/// A patch that is no longer enabled and still needed, since a transition was
+/// forced: its code may still run, or it owes the clean-up of a state that
+/// waits for another one's.
+#[derive(Debug)]
+pub struct Pinned {
+    pub(crate) patch: Patch,
+    pub(crate) may_run: bool,
+    pub(crate) owes: usize,
+    /// By which the slots name it; never 0, never used again.
+    pub(crate) ticket: u64,
+    /// It was taken back, so what it owes is undone from its end.
+    pub(crate) undone: bool,
+}
+
+impl Pinned {
+    /// The patch, with all its states.
+    pub const fn patch(&self) -> &Patch {
+        &self.patch
+    }
+
+    /// Its code may still run: it was forced out, and the host has not called it
+    /// quiescent. All of its states are in use until then.
+    pub const fn may_run(&self) -> bool {
+        self.may_run
+    }
+
+    /// How many of its states wait for their clean-up by this patch.
+    pub const fn owes(&self) -> usize {
+        self.owes
+    }
+
+    pub(crate) const fn is_free(&self) -> bool {
+        !self.may_run && self.owes == 0
+    }
+}
+
+/// The slots, by the states' ids.
+pub(crate) type Slots = HashMap<u64, Box<Slot>, Seed>;
 
 /// One state as it is now, for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +100,14 @@ pub struct Installed {
     pub(crate) patches: Vec<Patch>,
     /// Known, and not enabled.
     pub(crate) registered: Vec<Patch>,
-    /// No longer enabled, but their code may still run: a forced transition
-    /// took them away. Their states are those whose clean-up they owe, the next
-    /// one last.
-    pub(crate) pinned: Vec<Patch>,
+    /// In the order in which they were pinned.
+    pub(crate) pinned: Vec<Pinned>,
+    /// How many were ever pinned.
+    pub(crate) tickets: u64,
+    /// Gone, and the host was not told yet. Has room for all that may go.
+    pub(crate) gone: VecDeque<Patch>,
     pub(crate) strictness: Strictness,
-    pub(crate) slots: HashMap<u64, Box<Slot>, Seed>,
+    pub(crate) slots: Slots,
     pub(crate) functions: HashSet<usize, Seed>,
     pub(crate) running: Option<Name>,
     pub(crate) seed: Seed,
@@ -71,6 +121,8 @@ impl Installed {
             patches: Vec::new(),
             registered: Vec::new(),
             pinned: Vec::new(),
+            tickets: 0,
+            gone: VecDeque::new(),
             strictness: Strictness::Compat,
             slots: HashMap::with_hasher(seed),
             functions: HashSet::with_hasher(seed),
@@ -89,10 +141,16 @@ impl Installed {
         &self.registered
     }
 
-    /// The patches that a forced transition took away while their code might
-    /// still run. Their states are those in quarantine.
-    pub fn pinned(&self) -> &[Patch] {
+    /// The patches that are no longer enabled and still needed, since a
+    /// transition was forced.
+    pub fn pinned(&self) -> &[Pinned] {
         &self.pinned
+    }
+
+    /// The states whose clean-up the pinned patch owes, in its order.
+    pub fn owed<'a>(&'a self, pinned: &'a Pinned) -> impl Iterator<Item = &'a State> {
+        let owed = |id| self.slots.get(id).is_some_and(|s| s.owed == pinned.ticket);
+        pinned.patch.states.iter().filter(move |s| owed(&s.id))
     }
 
     /// What becomes of descriptors that differ.
@@ -128,11 +186,30 @@ impl Installed {
             .map_or(0, |slot| slot.count.load().users())
     }
 
-    /// Where the patch of this name is.
+    /// Where the enabled patch of this name is.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.patches
-            .iter()
-            .position(|patch| patch.name.as_str() == name)
+        self.place(Name::new(name).ok()?)
+    }
+
+    /// As [`Installed::position`].
+    pub(crate) fn place(&self, name: Name) -> Option<usize> {
+        self.patches.iter().position(|patch| patch.name == name)
+    }
+
+    /// Where the registered patch of this name is.
+    pub(crate) fn registered_at(&self, name: &str) -> Option<usize> {
+        let name = Name::new(name).ok()?;
+        self.registered.iter().position(|patch| patch.name == name)
+    }
+
+    /// Whether a patch of this name is registered.
+    pub(crate) fn is_registered(&self, name: Name) -> bool {
+        self.registered.iter().any(|patch| patch.name == name)
+    }
+
+    /// Whether a patch of this name is pinned.
+    pub(crate) fn is_pinned(&self, name: Name) -> bool {
+        self.pinned.iter().any(|pinned| pinned.patch.name == name)
     }
 
     /// The latest enabled patch that has the state: for sentences about it.
@@ -143,21 +220,22 @@ impl Installed {
             .map_or(Name::EMPTY, |p| p.name)
     }
 
-    /// A patch of a set that has the state, and its set.
-    pub(crate) fn replace_of(&self, id: u64) -> Option<(Name, Replace)> {
+    /// The patch of a set that has the state: for sentences about it.
+    pub(crate) fn set_user_of(&self, id: u64) -> Name {
         let set = |p: &&Patch| matches!(p.replace, Replace::Set(_));
         let mut users = self.patches.iter().filter(set);
         users
             .find(|p| p.state(id).is_some())
-            .map(|p| (p.name, p.replace))
+            .map_or(Name::EMPTY, |p| p.name)
     }
 
-    /// The pinned patch that owes the state's clean-up.
+    /// A pinned patch for which the state's clean-up waits: one that may use it,
+    /// or the one that owes it.
     pub(crate) fn pinned_by(&self, id: u64) -> Name {
-        self.pinned
-            .iter()
-            .find(|p| p.state(id).is_some())
-            .map_or(Name::EMPTY, |p| p.name)
+        let has = |p: &&Pinned| p.patch.state(id).is_some();
+        let mut users = self.pinned.iter().filter(has);
+        let one = users.clone().find(|p| p.may_run).or_else(|| users.next());
+        one.map_or(Name::EMPTY, |p| p.patch.name)
     }
 
     /// The enabled patch that hooks the function: for sentences about it.
@@ -169,42 +247,12 @@ impl Installed {
             .map_or(Name::EMPTY, |p| p.name)
     }
 
-    /// In what the states of `patch` differ from those of enabled patches.
-    pub(crate) fn differences<'a>(
-        &'a self,
-        patch: &'a Patch,
-    ) -> impl Iterator<Item = (&'a State, Name, Difference)> {
-        patch.states.iter().filter_map(|state| {
-            let slot = self.slots.get(&state.id)?;
-            if slot.count.load().users() == 0 {
-                return None;
-            }
-            let what = slot.print.difference(state.fingerprint())?;
-            Some((state, self.user_of(state.id), what))
-        })
-    }
-
-    /// The patches that a new one replaces go, registered ones too (R87).
-    pub(crate) fn forget_registered(&mut self, replace: Replace, mut gone: impl FnMut(&Patch)) {
-        self.registered.retain(|patch| {
-            let stays = match replace {
-                Replace::Nothing => true,
-                Replace::All => false,
-                Replace::Set(_) => patch.replace != replace,
-            };
-            if !stays {
-                gone(patch);
-            }
-            stays
-        });
-    }
-
     /// Makes room for all that enabling `patch` in place of so many others will
-    /// ever store, so that the transition itself asks for no memory. Slots that were made before it ran
-    /// out stay, dormant: nobody can tell them from none.
+    /// ever store, so that the transition itself asks for no memory. When the
+    /// memory runs out on the way, the slots that were made stay: they are
+    /// dormant, and nobody can tell them from none.
     pub(crate) fn make_room(&mut self, patch: &Patch, leaving: usize) -> Result<(), OutOfMemory> {
-        // The patches that leave, or the new one, if the end is forced.
-        self.pinned.try_reserve(leaving.max(1))?;
+        self.room_to_leave(leaving.max(1))?;
         self.registered.try_reserve(1)?;
         self.patches.try_reserve(1)?;
         self.functions.try_reserve(patch.hooks.len())?;
@@ -216,6 +264,10 @@ impl Installed {
                     gate: Gate::new(),
                     name: state.name,
                     print: state.fingerprint(),
+                    mixed: false,
+                    set: None,
+                    pins: 0,
+                    owed: 0,
                 };
                 self.slots.insert(state.id, boxed(slot)?);
             }
@@ -227,8 +279,17 @@ impl Installed {
             {
                 slot.name = state.name;
                 slot.print = state.fingerprint();
+                slot.mixed = false;
             }
         }
+        Ok(())
+    }
+
+    /// Makes room for so many patches to go, and the registered ones with them:
+    /// each is pinned or told of.
+    pub(crate) fn room_to_leave(&mut self, leaving: usize) -> Result<(), OutOfMemory> {
+        self.pinned.try_reserve(leaving)?;
+        self.gone.try_reserve(leaving + self.registered.len())?;
         Ok(())
     }
 }

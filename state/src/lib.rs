@@ -71,6 +71,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod ending;
 pub mod event;
 pub mod force;
 pub mod gate;
@@ -88,6 +89,7 @@ pub mod rules;
 pub mod shadows;
 #[cfg(feature = "std")]
 pub mod snapshot;
+mod stage;
 mod steps;
 pub mod tasks;
 pub mod transition;
@@ -96,7 +98,7 @@ pub use event::{Direction, Errno, Event, Reason};
 pub use force::NotForceable;
 pub use gate::Gate;
 pub use host::{Change, Host, ObjectCall, Progress, Switch, Target};
-pub use installed::{Installed, StateInfo};
+pub use installed::{Installed, Pinned, StateInfo};
 pub use mem::OutOfMemory;
 pub use name::Name;
 pub use patch::{Callback, Callbacks, Hook, Object, Patch, Replace, State};

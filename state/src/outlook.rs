@@ -3,7 +3,6 @@
 use crate::force::NotForceable;
 use crate::installed::Installed;
 use crate::mem::{OutOfMemory, push};
-use crate::patch::Callback;
 use crate::plan::{Op, Part, Plan, Request, Step, plan};
 use crate::refusal::Refusal;
 use crate::steps::Transition;
@@ -31,10 +30,31 @@ fn reversed(installed: &Installed, transition: &Transition) -> Result<Plan, Refu
         None => {
             transition.may_turn_back().map_err(Refusal::NotReversible)?;
             let done = transition.next + usize::from(transition.switching);
-            undo(installed, transition, done, transition.forced)
+            let begun = transition.plan.steps.get(done);
+            let begun = begun.filter(|s| s.op != Op::Switch && transition.inside.is_begun());
+            let result = transition.inside.result();
+            match begun {
+                None => undo(installed, transition, done, false),
+                Some(step) if step.op == Op::PrePatch && result.is_err() => {
+                    let mut plan = Plan::empty();
+                    // Its callback panicked, so only its shadows are to be freed.
+                    let failed = Step {
+                        op: Op::PostUnpatch,
+                        call: None,
+                        frees: step.is_shadow && transition.rules.ours(),
+                        ..*step
+                    };
+                    push(&mut plan.steps, failed)?;
+                    for &step in undo(installed, transition, done, false)?.steps() {
+                        push(&mut plan.steps, step)?;
+                    }
+                    Ok(plan)
+                }
+                Some(_) => undo(installed, transition, done + 1, false),
+            }
         }
         Some(Cause::Reversed) if transition.switching => {
-            rest(transition, transition.plan.switch_at, transition.forced)
+            rest(transition, transition.plan.switch_at, false)
         }
         Some(_) => Err(Refusal::NotReversible(NotReversible::Undoing)),
     }
@@ -83,20 +103,16 @@ fn undo(
         let Some(op) = opposite(step.op) else {
             return false;
         };
-        let state = transition
-            .patch(installed, step.who)
-            .and_then(|patch| match step.part {
-                Part::State(index) => patch.states.get(index as usize),
-                Part::Object(_) => None,
-            });
-        let has = |callback: Callback| match step.part {
-            Part::State(_) => state.is_some_and(|s| s.callbacks.contains(callback)),
-            Part::Object(_) => true,
-        };
+        let patch = transition.patch(installed, step.who);
+        let brought = patch.and_then(|patch| match step.part {
+            Part::State(index) => patch.states.get(index as usize).map(|s| s.callbacks),
+            Part::Object(index) => patch.objects.get(index as usize).map(|o| o.callbacks),
+        });
+        let has = |callback| brought.is_some_and(|set| set.contains(callback));
         *step = Step {
             op,
             call: op.callback().filter(|&callback| has(callback)),
-            frees: op == Op::PostUnpatch && state.is_some_and(|s| s.is_shadow),
+            frees: op == Op::PostUnpatch && step.is_shadow,
             ..*step
         };
         *step = waits(transition, *step, forced);
@@ -106,16 +122,11 @@ fn undo(
 }
 
 /// The step, or what is left of it where its clean-up has to wait (S5).
-fn waits(transition: &Transition, step: Step, forced: bool) -> Step {
+fn waits(transition: &Transition, mut step: Step, forced: bool) -> Step {
     if forced && transition.rules.ours() && step.op == Op::PostUnpatch {
-        Step {
-            call: None,
-            frees: false,
-            ..step
-        }
-    } else {
-        step
+        step.wait();
     }
+    step
 }
 
 /// What undoes a step; nothing undoes what only the switch can follow.

@@ -29,7 +29,8 @@
 use crate::force::NotForceable;
 use crate::installed::Installed;
 use crate::mem::{OutOfMemory, push};
-use crate::patch::{Callback, Object, Patch, State};
+use crate::name::Name;
+use crate::patch::{Callback, Difference, Object, Patch, State};
 use crate::refusal::Refusal;
 use crate::rules::{self, Rules};
 use crate::transition::NotReversible;
@@ -111,13 +112,31 @@ pub struct Step {
     pub call: Option<Callback>,
     /// The step frees the shadow variables of the state.
     pub frees: bool,
+    /// The step's clean-up has to wait: a patch that was forced out may still
+    /// use the state. It then calls and frees nothing.
+    pub waits: bool,
+    /// Shadow variables belong to the state.
+    pub is_shadow: bool,
 }
 
 /// One function whose hook changes in the switch, by positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HookMove {
+    pub(crate) function: usize,
     pub(crate) from: Option<(Who, u32)>,
     pub(crate) to: Option<(Who, u32)>,
+}
+
+/// A state that the incoming patch describes differently from an enabled one,
+/// which is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Disagreement {
+    /// Which of the incoming patch's states.
+    pub(crate) index: u32,
+    pub(crate) state: u64,
+    /// The latest enabled patch that has it.
+    pub(crate) other: Name,
+    pub(crate) what: Difference,
 }
 
 /// What a request does, step by step. Valid for the [`Installed`] it was made
@@ -129,6 +148,7 @@ pub struct Plan {
     pub(crate) switch_at: usize,
     pub(crate) incoming: bool,
     pub(crate) leaving: core::ops::Range<usize>,
+    pub(crate) disagreements: Vec<Disagreement>,
 }
 
 impl Plan {
@@ -164,6 +184,46 @@ impl Plan {
         self.states(Op::PreUnpatch)
     }
 
+    /// The states whose shadow variables are freed.
+    pub fn freed(&self) -> impl Iterator<Item = u64> {
+        self.steps.iter().filter(|s| s.frees).map(|s| s.state)
+    }
+
+    /// The states whose shadow variables stay although a user comes or goes; one
+    /// for each such user.
+    pub fn kept(&self) -> impl Iterator<Item = u64> {
+        let shared = |op| matches!(op, Op::Share | Op::Inherit | Op::Unshare);
+        self.steps
+            .iter()
+            .filter(move |s| s.is_shadow && shared(s.op))
+            .map(|s| s.state)
+    }
+
+    /// The states whose clean-up has to wait in quarantine.
+    pub fn quarantined(&self) -> impl Iterator<Item = u64> {
+        self.steps.iter().filter(|s| s.waits).map(|s| s.state)
+    }
+
+    /// The functions that get a hook.
+    pub fn hooked(&self) -> impl Iterator<Item = usize> {
+        self.functions(false, true)
+    }
+
+    /// The functions whose hook goes from one patch to another.
+    pub fn exchanged(&self) -> impl Iterator<Item = usize> {
+        self.functions(true, true)
+    }
+
+    /// The functions that lose their hook.
+    pub fn unhooked(&self) -> impl Iterator<Item = usize> {
+        self.functions(true, false)
+    }
+
+    fn functions(&self, from: bool, to: bool) -> impl Iterator<Item = usize> {
+        let same = move |h: &&HookMove| h.from.is_some() == from && h.to.is_some() == to;
+        self.hooks.iter().filter(same).map(|h| h.function)
+    }
+
     /// The patches that are no longer enabled afterwards, as positions.
     pub fn leaving(&self) -> core::ops::Range<usize> {
         self.leaving.clone()
@@ -171,10 +231,7 @@ impl Plan {
 
     /// How many functions get a hook, change theirs, and lose it.
     pub fn hook_counts(&self) -> (usize, usize, usize) {
-        let count = |from, to| {
-            let same = |h: &&HookMove| h.from.is_some() == from && h.to.is_some() == to;
-            self.hooks.iter().filter(same).count()
-        };
+        let count = |from, to| self.functions(from, to).count();
         (count(false, true), count(true, true), count(true, false))
     }
 
@@ -192,6 +249,7 @@ impl Plan {
             switch_at: 0,
             incoming: false,
             leaving: 0..0,
+            disagreements: Vec::new(),
         }
     }
 
@@ -210,6 +268,8 @@ impl Plan {
             state: state.id,
             call: op.callback().filter(|&c| state.callbacks.contains(c)),
             frees: op == Op::PostUnpatch && state.is_shadow,
+            waits: false,
+            is_shadow: state.is_shadow,
         };
         push(&mut self.steps, step)
     }
@@ -229,6 +289,8 @@ impl Plan {
             state: 0,
             call: op.callback().filter(|&c| object.callbacks.contains(c)),
             frees: false,
+            waits: false,
+            is_shadow: false,
         };
         push(&mut self.steps, step)
     }
@@ -250,6 +312,8 @@ impl Plan {
                 state: 0,
                 call: None,
                 frees: false,
+                waits: false,
+                is_shadow: false,
             },
         )?;
         for (first, second) in [
@@ -285,6 +349,19 @@ impl Plan {
         Ok(())
     }
 
+    /// Lets the clean-ups wait whose states a pinned patch may still use.
+    pub(crate) fn hold_back(&mut self, installed: &Installed) {
+        if installed.pinned.is_empty() {
+            return;
+        }
+        for step in &mut self.steps {
+            let slot = installed.slots.get(&step.state);
+            if step.op == Op::PostUnpatch && slot.is_some_and(|slot| slot.pins > 0) {
+                step.wait();
+            }
+        }
+    }
+
     /// Puts the first `done` steps into the order in which [`Rules::V1`] and
     /// [`Rules::Mainline`] undo: each list from its front, what was being
     /// disabled before what was being enabled. (The engine undoes from the
@@ -306,6 +383,15 @@ impl Plan {
                 (step.op == Op::PreUnpatch, core::cmp::Reverse(place(step)))
             });
         }
+    }
+}
+
+impl Step {
+    /// Makes its clean-up wait.
+    pub(crate) const fn wait(&mut self) {
+        self.call = None;
+        self.frees = false;
+        self.waits = true;
     }
 }
 

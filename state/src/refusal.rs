@@ -79,6 +79,15 @@ pub enum Refusal {
         /// The id it names.
         state: u64,
     },
+    /// A hook has no function: its address is null.
+    NullFunction {
+        /// The patch that has it.
+        patch: Name,
+        /// What the hook is called.
+        function: Name,
+        /// Which of its hooks, from 0.
+        index: usize,
+    },
     /// A function is hooked already.
     FunctionTaken {
         /// The patch asked for.
@@ -157,7 +166,8 @@ pub enum Refusal {
         /// The patch whose code may still run.
         by: Name,
     },
-    /// A patch of this name was taken away by force, and its code may still run.
+    /// A patch of this name is gone and still needed since a forced transition:
+    /// its code may still run, or it owes a clean-up that waits.
     Pinned {
         /// The name.
         patch: Name,
@@ -281,6 +291,7 @@ impl Refusal {
             | Self::ShadowsDisagree { .. }
             | Self::DtorWithoutShadow { .. }
             | Self::HookWithoutState { .. }
+            | Self::NullFunction { .. }
             | Self::DescriptorsDisagree { .. }
             | Self::SetsOverlap { .. }
             | Self::OldRules { .. } => Errno::EINVAL,
@@ -320,6 +331,7 @@ impl Refusal {
             Self::OldRules { rule, .. } => Some(rule.state()),
             Self::NotReversible(NotReversible::Blocked { state }) => Some(state),
             Self::FunctionTaken { .. }
+            | Self::NullFunction { .. }
             | Self::Pinned { .. }
             | Self::AlreadyRegistered { .. }
             | Self::NotRegistered { .. }
@@ -430,6 +442,16 @@ impl fmt::Display for Refusal {
                 "patch {patch}: the hook on {function} is decided by state {state}, which the \
                  patch does not have; add the state or name one of its own"
             ),
+            Self::NullFunction {
+                patch,
+                function,
+                index,
+            } => write!(
+                f,
+                "patch {patch}: hook number {} ({function}) has no function; resolve the address \
+                 before the patch is enabled",
+                index + 1
+            ),
             Self::FunctionTaken {
                 patch,
                 function,
@@ -531,8 +553,8 @@ impl fmt::Display for Refusal {
             ),
             Self::Pinned { patch } => write!(
                 f,
-                "patch {patch} was taken away by force and its code may still run; wait until \
-                 it does not, or use another name"
+                "patch {patch} is pinned since a transition was forced: its code may still run, \
+                 or a clean-up of it waits; wait until that is over, or use another name"
             ),
             Self::AlreadyRegistered { patch } => write!(
                 f,

@@ -11,7 +11,7 @@ use crate::patch::{Callback, Object, Patch};
 use crate::plan::{Request, plan};
 use crate::refusal::Refusal;
 use crate::rules::{self, Rules};
-use crate::steps::tell_object;
+use crate::stage::{Inside, tell_object};
 use crate::transition::Engine;
 
 impl Engine {
@@ -29,11 +29,12 @@ impl Engine {
             return Err(refusal);
         }
         let checked = rules::check_name(&self.installed, &patch).and_then(|()| {
-            if self.installed.registered.iter().any(|p| p.name == name) {
+            if self.installed.is_registered(name) {
                 return Err(Refusal::AlreadyRegistered { patch: name });
             }
             if self.rules.ours() {
-                rules::umbra::check_states(&self.installed, &patch)?;
+                let ids = rules::umbra::check_states(&self.installed, &patch)?;
+                rules::umbra::check_hooks(&self.installed, &patch, &ids)?;
             }
             Ok(push(&mut self.installed.registered, patch)?)
         });
@@ -47,13 +48,10 @@ impl Engine {
     pub fn unregister<H: Host>(&mut self, name: &str, host: &mut H) -> Result<(), Refusal> {
         plan(&self.installed, Request::Unregister(name), self.rules)
             .inspect_err(|refusal| host.event(&Event::Refused(refusal)))?;
-        self.installed.registered.retain(|patch| {
-            let stays = patch.name.as_str() != name;
-            if !stays {
-                host.event(&Event::Removed(patch));
-            }
-            stays
-        });
+        if let Some(at) = self.installed.registered_at(name) {
+            let gone = self.installed.registered.remove(at);
+            host.event(&Event::Removed(&gone));
+        }
         Ok(())
     }
 
@@ -63,8 +61,7 @@ impl Engine {
     /// # Errors
     /// A [`Refusal`]; nothing changed.
     pub fn enable_registered<H: Host>(&mut self, name: &str, host: &mut H) -> Result<(), Refusal> {
-        let known = self.installed.registered.iter();
-        let Some(at) = known.into_iter().position(|p| p.name.as_str() == name) else {
+        let Some(at) = self.installed.registered_at(name) else {
             let refusal = Refusal::NotRegistered {
                 patch: Name::cut(name),
             };
@@ -175,5 +172,6 @@ fn object<H: Host>(
         Callback::PreUnpatch | Callback::PostUnpatch => Reason::Disable,
     };
     // Outside of a transition nobody is told of an earlier state.
-    tell_object(patch, object, callback, reason, &[], host)
+    let mut inside = Inside::FRESH;
+    tell_object((patch, object), callback, reason, &[], &mut inside, host)
 }

@@ -20,7 +20,7 @@
 //! gates and shadow tables are for.
 
 use crate::event::Direction;
-use crate::installed::StateInfo;
+use crate::installed::{Pinned, StateInfo};
 use crate::patch::{Patch, Replace};
 use crate::transition::Engine;
 use rcu_clean::graceful::{Grace, Rcu};
@@ -39,6 +39,8 @@ pub struct PatchReport {
     pub states: Vec<u64>,
     /// How many functions it hooks.
     pub hooks: usize,
+    /// The ids of the states whose clean-up it owes; only of one that is pinned.
+    pub owes: Vec<u64>,
 }
 
 /// All that is known of an engine at one moment.
@@ -48,8 +50,7 @@ pub struct Report {
     pub patches: Vec<PatchReport>,
     /// Those that are registered and not enabled.
     pub registered: Vec<PatchReport>,
-    /// Those that were forced out and whose code may still run; their states
-    /// are those in quarantine.
+    /// Those that are gone and still needed since a transition was forced.
     pub pinned: Vec<PatchReport>,
     /// Every state that was ever named, by id.
     pub states: Vec<StateInfo>,
@@ -61,22 +62,24 @@ impl Report {
     /// The report of this moment.
     pub fn of(engine: &Engine) -> Self {
         let installed = engine.installed();
-        let report = |patches: &[Patch]| {
-            let patches = patches.iter().map(|patch| PatchReport {
-                name: patch.name.as_str().into(),
-                replace: patch.replace,
-                states: patch.states.iter().map(|state| state.id).collect(),
-                hooks: patch.hooks.len(),
-            });
-            patches.collect()
+        let report = |patch: &Patch| PatchReport {
+            name: patch.name.as_str().into(),
+            replace: patch.replace,
+            states: patch.states.iter().map(|state| state.id).collect(),
+            hooks: patch.hooks.len(),
+            owes: Vec::new(),
+        };
+        let pinned = |pinned: &Pinned| PatchReport {
+            owes: installed.owed(pinned).map(|state| state.id).collect(),
+            ..report(pinned.patch())
         };
         let mut states: Vec<_> = installed.states().collect();
         states.sort_by_key(|state| state.id);
         let running = installed.running().zip(engine.direction());
         Self {
-            patches: report(installed.patches()),
-            registered: report(installed.registered()),
-            pinned: report(installed.pinned()),
+            patches: installed.patches().iter().map(report).collect(),
+            registered: installed.registered().iter().map(report).collect(),
+            pinned: installed.pinned().iter().map(pinned).collect(),
             states,
             running: running.map(|(patch, direction)| (patch.as_str().into(), direction)),
         }

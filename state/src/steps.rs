@@ -2,23 +2,27 @@
 //!
 //! The engine ([`transition`](crate::transition)) chooses the step and its
 //! direction; here it is done, on the counts and gates of the states and by the
-//! host.
+//! host. How far a step got is a
+//! [`Stage`], so that who goes on after a panic does nothing twice.
 
 use crate::event::{Direction, Errno, Event, Reason};
-use crate::host::{Host, ObjectCall, Progress, Switch};
+use crate::host::{Host, Progress, Switch};
 use crate::installed::{Installed, Slot};
 use crate::name::Name;
-use crate::patch::{Callback, Object, Patch, State};
+use crate::patch::{Callback, Patch, State};
 use crate::plan::{Op, Part, Plan, Step, Who};
 use crate::refcount::{Acquire, RefCount, Release, WrongPhase};
 use crate::rules::Rules;
+use crate::stage::{Inside, Stage, tell_object};
 use crate::transition::{Cause, Status};
 
 /// A plan under way.
 ///
 /// # Invariants
-/// Steps before `next` are done and the others are not. `switching` says that
-/// the host has begun the switch and not come to its end in either direction.
+/// Steps before `next` are done and those from it on are not; the one at the
+/// border may be begun (`inside`): `next` going forward, the one before it going
+/// back. `switching` says that the host was asked for the switch and has not
+/// come to its end in either direction.
 #[derive(Debug)]
 pub(crate) struct Transition {
     pub(crate) plan: Plan,
@@ -30,22 +34,23 @@ pub(crate) struct Transition {
     pub(crate) cause: Option<Cause>,
     /// Shadows were freed, so the end waits for their destructors.
     pub(crate) freed: bool,
-    /// The switch was ended by force, so clean-ups that follow it wait.
+    /// The switch is to be ended by force, in the direction that it goes now.
+    pub(crate) force: bool,
+    /// It was, so clean-ups that follow it wait.
     pub(crate) forced: bool,
-    /// A step is being done. Still set when the next one begins: the callback
-    /// of this one panicked.
-    pub(crate) inside: bool,
+    /// How far the step at the border got.
+    pub(crate) inside: Inside,
     /// The incoming patch was registered, and is again if it is taken back.
     pub(crate) registered: bool,
     pub(crate) rules: Rules,
+    /// Everything is done and only remains to be told, the patches that were
+    /// pinned from this one on.
+    pub(crate) ended: Option<usize>,
 }
 
 impl Transition {
     pub(crate) fn patch<'a>(&'a self, installed: &'a Installed, who: Who) -> Option<&'a Patch> {
-        match who {
-            Who::Incoming => self.incoming.as_ref(),
-            Who::Installed(at) => installed.patches.get(at as usize),
-        }
+        patch(installed, self.incoming.as_ref(), who)
     }
 
     /// The patch that is being enabled or disabled.
@@ -56,7 +61,7 @@ impl Transition {
     }
 
     /// What callbacks are told now.
-    fn reason(&self) -> Reason {
+    const fn reason(&self) -> Reason {
         match self.cause {
             None => self.reason,
             Some(Cause::Reversed | Cause::Cancelled) => Reason::Reverse,
@@ -76,8 +81,24 @@ impl Transition {
 
     /// The clean-up of a state may not run yet (S5): someone may still run code
     /// that uses it. The old rules do not care (D8).
-    fn puts_off(&self) -> bool {
+    pub(crate) const fn puts_off(&self) -> bool {
         self.forced && self.rules.ours()
+    }
+
+    /// The step at the border is done, in the direction it went.
+    fn passed(&mut self, direction: Direction) {
+        self.inside = Inside::FRESH;
+        match direction {
+            Direction::Forward => self.next += 1,
+            Direction::Back => self.next -= 1,
+        }
+    }
+}
+
+fn patch<'a>(installed: &'a Installed, incoming: Option<&'a Patch>, who: Who) -> Option<&'a Patch> {
+    match who {
+        Who::Incoming => incoming,
+        Who::Installed(at) => installed.patches.get(at as usize),
     }
 }
 
@@ -92,8 +113,13 @@ struct At<'a> {
 }
 
 impl<'a> At<'a> {
-    fn find(installed: &'a Installed, transition: &'a Transition, step: Step) -> Option<Self> {
-        let patch = transition.patch(installed, step.who)?;
+    fn find(
+        installed: &'a Installed,
+        incoming: Option<&'a Patch>,
+        rules: Rules,
+        step: Step,
+    ) -> Option<Self> {
+        let patch = patch(installed, incoming, step.who)?;
         let Part::State(index) = step.part else {
             return None;
         };
@@ -102,53 +128,32 @@ impl<'a> At<'a> {
             patch,
             state,
             slot: installed.slots.get(&state.id)?,
-            ours: transition.rules.ours(),
+            ours: rules.ours(),
         })
     }
 
-    /// Calls the callback if there is one, and reports what it said.
-    fn call<H: Host>(self, callback: Callback, reason: Reason, host: &mut H) -> Result<(), Errno> {
-        let Self { patch, state, .. } = self;
-        if !state.callbacks.contains(callback) {
-            return Ok(());
-        }
-        let result = host.call(patch, state, callback, reason);
-        host.event(&Event::Called {
-            patch,
-            state,
-            callback,
-            reason,
-            result,
-        });
-        result
+    fn call<H: Host>(
+        self,
+        callback: Callback,
+        reason: Reason,
+        inside: &mut Inside,
+        host: &mut H,
+    ) -> Result<(), Errno> {
+        inside.call((self.patch, self.state), callback, reason, host)
     }
 
     /// Calls one that cannot refuse: its error was reported, and that is all.
-    fn tell<H: Host>(self, callback: Callback, reason: Reason, host: &mut H) {
-        let _ = self.call(callback, reason, host);
+    fn tell<H: Host>(self, callback: Callback, reason: Reason, inside: &mut Inside, host: &mut H) {
+        let _ = self.call(callback, reason, inside, host);
     }
 
-    /// Frees the state's shadows, if it has any. Says whether it did.
-    fn free<H: Host>(self, host: &mut H) -> bool {
-        let Self { patch, state, .. } = self;
-        if state.is_shadow {
-            host.free_shadows(patch, state);
-            host.event(&Event::Freed(patch, state));
-        }
-        state.is_shadow
+    fn free<H: Host>(self, inside: &mut Inside, host: &mut H) -> bool {
+        inside.free(self.patch, self.state, host)
     }
 
-    fn open<H: Host>(self, host: &mut H) {
-        if self.ours {
-            self.slot.gate.open();
-            host.event(&Event::Gate(self.state, true));
-        }
-    }
-
-    fn close<H: Host>(self, host: &mut H) {
-        if self.ours {
-            self.slot.gate.close();
-            host.event(&Event::Gate(self.state, false));
+    fn put_off<H: Host>(self, inside: &mut Inside, host: &mut H) {
+        if inside.enter(Stage::Told) {
+            host.event(&Event::Quarantined(self.patch, self.state));
         }
     }
 
@@ -176,8 +181,10 @@ impl<'a> At<'a> {
         }
     }
 
+    /// The last user goes: the gate closes first.
     fn last(self) {
         if self.ours {
+            self.slot.gate.close();
             let answer = self.slot.count.release();
             debug_assert_eq!(answer, Release::Last);
         }
@@ -189,10 +196,40 @@ impl<'a> At<'a> {
             debug_assert!(ended.is_ok(), "{ended:?}");
         }
     }
+
+    /// Its callbacks have run, so the state may be relied on.
+    fn live(self, end: impl Fn(&RefCount) -> Result<(), WrongPhase>) {
+        self.end(end);
+        if self.ours {
+            self.slot.gate.open();
+        }
+    }
+
+    fn users(self) -> u32 {
+        self.slot.count.load().users()
+    }
 }
 
-/// Does one step. If the one before was begun and not ended, its callback
-/// panicked: then it is that step, and the callback is not called again.
+/// What is told of a step once it is done.
+enum News {
+    Nothing,
+    Opened,
+    Users,
+}
+
+impl News {
+    fn tell<H: Host>(self, at: At<'_>, host: &mut H) {
+        match self {
+            Self::Opened if at.ours => host.event(&Event::Gate(at.state, true)),
+            Self::Users if at.ours => {
+                host.event(&Event::Users(at.patch, at.state, at.users()));
+            }
+            Self::Nothing | Self::Opened | Self::Users => {}
+        }
+    }
+}
+
+/// Does one step, or the rest of one that a panic ended.
 pub(crate) fn forward<H: Host>(
     installed: &Installed,
     transition: &mut Transition,
@@ -202,71 +239,93 @@ pub(crate) fn forward<H: Host>(
     if step.op == Op::Switch {
         return switch_forward(installed, transition, host);
     }
-    let panicked = core::mem::replace(&mut transition.inside, true);
-    let reason = transition.reason;
-    let mut freed = false;
-    let mut cause = None;
+    let direction = Direction::Forward;
     if let Part::Object(index) = step.part {
-        cause = object_forward(installed, transition, step, index, panicked, host);
-    } else if let Some(at) = At::find(installed, transition, step) {
-        match step.op {
-            Op::PrePatch => {
-                let result = if panicked {
-                    Err(Errno::PANICKED)
-                } else {
-                    at.first();
-                    at.call(Callback::PrePatch, reason, host)
-                };
-                if let Err(errno) = result {
-                    // It undid its own doing (R31), all but its shadows, which
-                    // it may not even know of: D4. Not its post_unpatch: R30.
-                    freed = at.ours && at.free(host);
-                    at.end(RefCount::abort);
-                    cause = Some(Cause::PrePatch {
-                        patch: at.patch.name,
-                        state: at.state.id,
-                        name: at.state.name,
-                        errno,
-                    });
-                }
+        match object_forward(installed, transition, step, index, host) {
+            Some(cause) => fail(transition, cause),
+            None => transition.passed(direction),
+        }
+        return Status::Working;
+    }
+    let (reason, waits) = (transition.reason, step.waits || transition.puts_off());
+    let incoming = transition.incoming.as_ref();
+    let Some(at) = At::find(installed, incoming, transition.rules, step) else {
+        transition.passed(direction);
+        return Status::Working;
+    };
+    let inside = &mut transition.inside;
+    let mut freed = false;
+    let mut news = News::Nothing;
+    let mut cause = None;
+    match step.op {
+        Op::PrePatch => {
+            if inside.enter(Stage::Counted) {
+                at.first();
             }
-            Op::Share | Op::Inherit => at.share(),
-            Op::Unshare => at.unshare(),
-            Op::PreUnpatch => {
-                if !panicked {
-                    at.close(host);
-                    at.last();
-                    at.tell(Callback::PreUnpatch, reason, host);
-                }
+            if let Err(errno) = at.call(Callback::PrePatch, reason, inside, host) {
+                // It undid its own doing (R31), all but its shadows, which it
+                // may not even know of: D4. Not its post_unpatch: R30.
+                freed = at.ours && at.free(inside, host);
+                at.end(RefCount::abort);
+                cause = Some(Cause::PrePatch {
+                    patch: at.patch.name,
+                    state: at.state.id,
+                    name: at.state.name,
+                    errno,
+                });
             }
-            Op::PostUnpatch if transition.puts_off() => {
-                host.event(&Event::Quarantined(at.patch, at.state));
-            }
-            Op::PostUnpatch => {
-                if !panicked {
-                    at.tell(Callback::PostUnpatch, reason, host);
-                }
-                freed = at.free(host);
-                at.end(RefCount::retire);
-            }
-            Op::PostPatch => {
-                if !panicked {
-                    at.tell(Callback::PostPatch, reason, host);
-                }
-                at.end(RefCount::commit);
-                at.open(host);
-            }
-            Op::Switch | Op::PatchObject => {}
+        }
+        Op::Share | Op::Inherit => {
+            at.share();
+            news = News::Users;
+        }
+        Op::Unshare => {
+            at.unshare();
+            news = News::Users;
+        }
+        Op::PreUnpatch => {
+            close(at, inside, host);
+            at.tell(Callback::PreUnpatch, reason, inside, host);
+        }
+        Op::PostUnpatch if waits => at.put_off(inside, host),
+        Op::PostUnpatch => {
+            at.tell(Callback::PostUnpatch, reason, inside, host);
+            freed = at.free(inside, host);
+            at.end(RefCount::retire);
+        }
+        Op::PostPatch => {
+            at.tell(Callback::PostPatch, reason, inside, host);
+            at.live(RefCount::commit);
+            news = News::Opened;
+        }
+        Op::Switch | Op::PatchObject => {}
+    }
+    transition.freed |= freed;
+    // The step is done before it is told of: a panic must not do it again.
+    match cause {
+        // One that failed has cleaned up after itself: it is not done.
+        Some(cause) => fail(transition, cause),
+        None => {
+            transition.inside = Inside::FRESH;
+            transition.next += 1;
+            news.tell(at, host);
         }
     }
-    transition.inside = false;
-    transition.freed |= freed;
-    // A step that failed has cleaned up after itself: it is not done.
-    match cause {
-        Some(cause) => transition.turn_back(cause),
-        None => transition.next += 1,
-    }
     Status::Working
+}
+
+fn fail(transition: &mut Transition, cause: Cause) {
+    transition.inside = Inside::FRESH;
+    transition.turn_back(cause);
+}
+
+fn close<H: Host>(at: At<'_>, inside: &mut Inside, host: &mut H) {
+    if inside.enter(Stage::Counted) {
+        at.last();
+    }
+    if at.ours && inside.enter(Stage::Gated) {
+        host.event(&Event::Gate(at.state, false));
+    }
 }
 
 /// Undoes one step; as [`forward`].
@@ -279,66 +338,77 @@ pub(crate) fn back<H: Host>(
     if step.op == Op::Switch {
         return switch_back(installed, transition, host);
     }
-    let panicked = core::mem::replace(&mut transition.inside, true);
-    let reason = transition.reason();
-    let mut freed = false;
+    let direction = Direction::Back;
+    let (reason, waits) = (transition.reason(), transition.puts_off());
     if let Part::Object(index) = step.part {
         let callback = match step.op {
             Op::PrePatch => Some(Callback::PostUnpatch),
             Op::PreUnpatch => Some(Callback::PostPatch),
             _ => None,
         };
-        if let (Some(callback), false) = (callback, panicked) {
+        if let Some(callback) = callback {
             let _ = call_object(installed, transition, step.who, index, callback, host);
         }
-    } else if let Some(at) = At::find(installed, transition, step) {
-        match step.op {
-            Op::PrePatch if transition.puts_off() => {
-                host.event(&Event::Quarantined(at.patch, at.state));
-            }
-            Op::PrePatch => {
-                if !panicked {
-                    at.tell(Callback::PostUnpatch, reason, host);
-                }
-                freed = at.free(host);
-                at.end(RefCount::abort);
-            }
-            Op::Share | Op::Inherit => at.unshare(),
-            Op::Unshare => at.share(),
-            Op::PreUnpatch => {
-                if !panicked {
-                    at.tell(Callback::PostPatch, reason, host);
-                }
-                at.end(RefCount::restore);
-                at.open(host);
-            }
-            // After the switch nothing is taken back.
-            Op::Switch | Op::PostUnpatch | Op::PostPatch | Op::PatchObject => {}
-        }
+        transition.passed(direction);
+        return Status::Working;
     }
-    transition.inside = false;
+    let incoming = transition.incoming.as_ref();
+    let Some(at) = At::find(installed, incoming, transition.rules, step) else {
+        transition.passed(direction);
+        return Status::Working;
+    };
+    let inside = &mut transition.inside;
+    let mut freed = false;
+    let mut news = News::Nothing;
+    match step.op {
+        Op::PrePatch if waits => at.put_off(inside, host),
+        Op::PrePatch => {
+            at.tell(Callback::PostUnpatch, reason, inside, host);
+            freed = at.free(inside, host);
+            at.end(RefCount::abort);
+        }
+        Op::Share | Op::Inherit => {
+            at.unshare();
+            news = News::Users;
+        }
+        Op::Unshare => {
+            at.share();
+            news = News::Users;
+        }
+        Op::PreUnpatch => {
+            at.tell(Callback::PostPatch, reason, inside, host);
+            at.live(RefCount::restore);
+            news = News::Opened;
+        }
+        // After the switch nothing is taken back.
+        Op::Switch | Op::PostUnpatch | Op::PostPatch | Op::PatchObject => {}
+    }
     transition.freed |= freed;
+    transition.inside = Inside::FRESH;
     transition.next -= 1;
+    news.tell(at, host);
     Status::Working
 }
 
 /// A step of an object, and why it failed if it did.
 fn object_forward<H: Host>(
     installed: &Installed,
-    transition: &Transition,
+    transition: &mut Transition,
     step: Step,
     index: u32,
-    panicked: bool,
     host: &mut H,
 ) -> Option<Cause> {
+    let result = match step.op.callback() {
+        Some(callback) => call_object(installed, transition, step.who, index, callback, host),
+        None => {
+            let incoming = transition.incoming.as_ref();
+            let patch = patch(installed, incoming, step.who)?;
+            let object = patch.objects.get(index as usize)?;
+            transition.inside.once(|| host.patch_object(patch, object))
+        }
+    };
     let patch = transition.patch(installed, step.who)?;
     let object = patch.objects.get(index as usize)?;
-    let result = match (step.op, step.op.callback()) {
-        _ if panicked => Err(Errno::PANICKED),
-        (Op::PatchObject, _) => host.patch_object(patch, object),
-        (_, Some(callback)) => call_object(installed, transition, step.who, index, callback, host),
-        (_, None) => Ok(()),
-    };
     let fails = matches!(step.op, Op::PrePatch | Op::PatchObject);
     result.err().filter(|_| fails).map(|errno| Cause::Object {
         patch: patch.name,
@@ -347,16 +417,17 @@ fn object_forward<H: Host>(
     })
 }
 
+/// Calls a callback of an object if there is one, once, and tells what it said.
 fn call_object<H: Host>(
     installed: &Installed,
-    transition: &Transition,
+    transition: &mut Transition,
     who: Who,
     index: u32,
     callback: Callback,
     host: &mut H,
 ) -> Result<(), Errno> {
-    let found = transition
-        .patch(installed, who)
+    let reason = transition.reason();
+    let found = patch(installed, transition.incoming.as_ref(), who)
         .and_then(|patch| Some((patch, patch.objects.get(index as usize)?)));
     let Some((patch, object)) = found else {
         return Ok(());
@@ -365,54 +436,34 @@ fn call_object<H: Host>(
         Who::Incoming => installed.patches.as_slice(),
         Who::Installed(at) => installed.patches.get(..at as usize).unwrap_or(&[]),
     };
-    let reason = transition.reason();
-    tell_object(patch, object, callback, reason, before, host)
-}
-
-/// Calls a callback of an object if there is one, and reports what it said.
-pub(crate) fn tell_object<H: Host>(
-    patch: &Patch,
-    object: &Object,
-    callback: Callback,
-    reason: Reason,
-    before: &[Patch],
-    host: &mut H,
-) -> Result<(), Errno> {
-    if !object.callbacks.contains(callback) {
-        return Ok(());
-    }
-    let result = host.call_object(&ObjectCall {
-        patch,
-        object,
-        callback,
-        reason,
-        before,
-    });
-    host.event(&Event::ObjectCalled {
-        patch,
-        object,
-        callback,
-        reason,
-        result,
-    });
-    result
+    let inside = &mut transition.inside;
+    tell_object((patch, object), callback, reason, before, inside, host)
 }
 
 /// Asks the host once. By force the switch is over whatever it answers.
 fn switch<H: Host>(
     installed: &Installed,
-    transition: &Transition,
+    transition: &mut Transition,
     direction: Direction,
     host: &mut H,
 ) -> Result<Progress, Errno> {
-    let forced = transition.forced;
+    let forced = transition.force;
+    // Before the host is asked: one that panics has begun.
+    transition.switching = true;
     let answer = host.switch(&Switch {
         installed,
         transition,
         direction,
         forced,
     });
-    if forced { Ok(Progress::Done) } else { answer }
+    let answer = if forced { Ok(Progress::Done) } else { answer };
+    if answer == Ok(Progress::Done) {
+        transition.switching = false;
+        transition.force = false;
+        transition.forced = forced;
+        transition.passed(direction);
+    }
+    answer
 }
 
 fn switch_forward<H: Host>(
@@ -421,28 +472,26 @@ fn switch_forward<H: Host>(
     host: &mut H,
 ) -> Status {
     let direction = Direction::Forward;
-    if !transition.switching {
+    if !transition.switching && transition.inside.enter(Stage::Told) {
         host.event(&Event::Switching(direction));
     }
+    transition.inside = Inside::FRESH;
     match switch(installed, transition, direction, host) {
         Ok(Progress::Done) => {
             host.event(&Event::Switched(direction));
-            transition.switching = false;
-            transition.next += 1;
             Status::Working
         }
         Ok(Progress::Pending) => {
             host.event(&Event::Stalled(direction));
-            transition.switching = true;
             Status::Stalled
         }
         Err(errno) => {
-            host.event(&Event::SwitchFailed(errno));
             transition.switching = false;
             let patch = transition
                 .subject(installed)
                 .map_or(Name::EMPTY, |patch| patch.name);
             transition.turn_back(Cause::Switch { patch, errno });
+            host.event(&Event::SwitchFailed(errno));
             Status::Working
         }
     }
@@ -457,8 +506,6 @@ fn switch_back<H: Host>(
     match switch(installed, transition, direction, host) {
         Ok(Progress::Done) => {
             host.event(&Event::Switched(direction));
-            transition.switching = false;
-            transition.next -= 1;
             Status::Working
         }
         Ok(Progress::Pending) | Err(_) => {

@@ -25,6 +25,8 @@
 //!   states and the gates as they were (S3); only the generation of a state
 //!   whose `pre_patch` was called has moved on, for its shadows were freed.
 //! - All memory is had before the first step.
+//! - After a panic of the host (userspace) the engine is where it was: step on,
+//!   or reverse, or cancel.
 //! - A callback is not called unless its counterpart was, or was left out.
 //! - Undoing goes in the opposite order of doing (T1, T3, T4).
 //!
@@ -34,14 +36,15 @@
 //! that lock, so they must not ask for another transition.
 
 use crate::event::{Direction, Errno, Event, Reason};
+use crate::force::Settling;
 use crate::host::Host;
 use crate::installed::Installed;
-use crate::mem::OutOfMemory;
 use crate::name::Name;
 use crate::patch::{Patch, Replace};
-use crate::plan::{Plan, Request, Who, plan};
+use crate::plan::{Plan, Request, plan};
 use crate::refusal::Refusal;
 use crate::rules::{Rules, Strictness};
+use crate::stage::Inside;
 use crate::steps::{Transition, back, forward};
 use core::fmt;
 
@@ -187,9 +190,8 @@ pub struct Engine {
     pub(crate) installed: Installed,
     pub(crate) transition: Option<Transition>,
     pub(crate) rules: Rules,
-    /// The pinned patch at this place is being cleaned up after; as
-    /// `Transition::inside`.
-    pub(crate) settling: Option<usize>,
+    /// The clean-up that a pinned patch owed and that a panic ended.
+    pub(crate) settling: Settling,
 }
 
 impl Engine {
@@ -200,7 +202,7 @@ impl Engine {
             installed: Installed::new(seed),
             transition: None,
             rules,
-            settling: None,
+            settling: Settling::NONE,
         }
     }
 
@@ -238,8 +240,7 @@ impl Engine {
     /// # Errors
     /// A [`Refusal`]; nothing changed, and the patch is dropped.
     pub fn enable<H: Host>(&mut self, patch: Patch, host: &mut H) -> Result<(), Refusal> {
-        let known = self.installed.registered.iter();
-        let planned = if known.into_iter().any(|p| p.name == patch.name) {
+        let planned = if self.installed.is_registered(patch.name) {
             Err(Refusal::AlreadyRegistered { patch: patch.name })
         } else {
             self.planned(&patch)
@@ -265,16 +266,6 @@ impl Engine {
             Replace::Nothing => Reason::Enable,
             Replace::All | Replace::Set(_) => Reason::Replace,
         };
-        if planned.is_ok() && self.rules.ours() {
-            for (state, other, what) in self.installed.differences(&patch) {
-                host.event(&Event::Disagrees {
-                    patch: &patch,
-                    state,
-                    other,
-                    what,
-                });
-            }
-        }
         self.begin(planned, Some(patch), reason, registered, host)
     }
 
@@ -285,10 +276,7 @@ impl Engine {
     pub fn disable<H: Host>(&mut self, name: &str, host: &mut H) -> Result<(), Refusal> {
         let planned = plan(&self.installed, Request::Disable(name), self.rules);
         let planned = planned.and_then(|plan| {
-            self.installed
-                .pinned
-                .try_reserve(1)
-                .map_err(OutOfMemory::from)?;
+            self.installed.room_to_leave(1)?;
             Ok(plan)
         });
         self.begin(planned, None, Reason::Disable, false, host)
@@ -311,16 +299,32 @@ impl Engine {
             switching: false,
             cause: None,
             freed: false,
+            force: false,
             forced: false,
-            inside: false,
+            inside: Inside::FRESH,
             registered,
             rules: self.rules,
+            ended: None,
         };
+        self.installed.running = transition.subject(&self.installed).map(|patch| patch.name);
+        // From here on it runs: a host that panics while it listens may go on,
+        // or take it back.
+        let transition = &*self.transition.insert(transition);
         if let Some(patch) = transition.subject(&self.installed) {
             host.event(&Event::Begun(patch, reason));
         }
-        self.installed.running = transition.subject(&self.installed).map(|patch| patch.name);
-        self.transition = Some(transition);
+        for found in &transition.plan.disagreements {
+            let patch = transition.incoming.as_ref();
+            let state = |p: &'_ Patch| p.states.get(found.index as usize).copied();
+            if let Some((patch, state)) = patch.and_then(|p| Some((p, state(p)?))) {
+                host.event(&Event::Disagrees {
+                    patch,
+                    state: &state,
+                    other: found.other,
+                    what: found.what,
+                });
+            }
+        }
         Ok(())
     }
 
@@ -333,15 +337,15 @@ impl Engine {
     /// [`NotReversible`]; nothing changed.
     pub fn reverse<H: Host>(&mut self, host: &mut H) -> Result<Direction, NotReversible> {
         let transition = self.transition.as_mut().ok_or(NotReversible::Idle)?;
-        let switch_at = transition.plan.switch_at;
         let direction = match transition.cause {
             None => {
-                transition.take_back(Cause::Reversed)?;
+                transition.take_back(Cause::Reversed, &self.installed, host)?;
                 Direction::Back
             }
             Some(Cause::Reversed) if transition.switching => {
                 transition.cause = None;
-                transition.next = switch_at;
+                transition.next = transition.plan.switch_at;
+                transition.force = false;
                 Direction::Forward
             }
             Some(_) => return Err(NotReversible::Undoing),
@@ -358,8 +362,11 @@ impl Engine {
     pub fn cancel<H: Host>(&mut self, host: &mut H) -> Result<(), NotReversible> {
         let transition = self.transition.as_mut().ok_or(NotReversible::Idle)?;
         match transition.cause {
-            None => transition.take_back(Cause::Cancelled)?,
-            Some(Cause::Reversed) => transition.cause = Some(Cause::Cancelled),
+            None => transition.take_back(Cause::Cancelled, &self.installed, host)?,
+            Some(Cause::Reversed) if transition.ended.is_none() => {
+                transition.cause = Some(Cause::Cancelled);
+                transition.force = false;
+            }
             Some(_) => return Err(NotReversible::Undoing),
         }
         host.event(&Event::Reversed(Direction::Back));
@@ -384,7 +391,7 @@ impl Engine {
         let Some(cause) = transition.cause else {
             return match transition.plan.steps.get(transition.next).copied() {
                 Some(step) => forward(&self.installed, transition, step, host),
-                None => self.complete(host),
+                None => self.end(Status::Completed, host),
             };
         };
         match transition.next.checked_sub(1) {
@@ -395,80 +402,7 @@ impl Engine {
                     Status::Working
                 }
             },
-            None => self.taken_back(cause, host),
+            None => self.end(Status::Undone(cause), host),
         }
-    }
-
-    /// Every step is done: the patches that leave leave, the new one is in.
-    fn complete<H: Host>(&mut self, host: &mut H) -> Status {
-        let Some(mut transition) = self.transition.take() else {
-            return Status::Idle;
-        };
-        if transition.freed {
-            host.barrier();
-        }
-        let installed = &mut self.installed;
-        installed.running = None;
-        if let Some(patch) = &transition.incoming {
-            installed.forget_registered(patch.replace, |gone| host.event(&Event::Removed(gone)));
-        }
-        let mut last = None;
-        for (at, mut gone) in (0..).zip(installed.patches.drain(transition.plan.leaving.clone())) {
-            for hook in &gone.hooks {
-                installed.functions.remove(&hook.function);
-            }
-            let name = gone.name;
-            if transition.forced {
-                let who = Who::Installed(transition.plan.leaving.start as u32 + at);
-                transition.keep_owed(&mut gone, who);
-                host.event(&Event::Pinned(&gone));
-                // Room was made before the first step.
-                installed.pinned.push(gone);
-            } else {
-                host.event(&Event::Removed(&gone));
-            }
-            last = Some(name);
-        }
-        if let Some(patch) = transition.incoming.take() {
-            // Both had room made for them before the first step.
-            installed
-                .functions
-                .extend(patch.hooks.iter().map(|hook| hook.function));
-            for state in &patch.states {
-                if let Some(slot) = installed.slots.get_mut(&state.id) {
-                    slot.print = state.fingerprint();
-                }
-            }
-            host.event(&Event::Ended(patch.name, true));
-            installed.patches.push(patch);
-        } else if let Some(name) = last {
-            host.event(&Event::Ended(name, true));
-        }
-        Status::Completed
-    }
-
-    /// Every step is undone.
-    fn taken_back<H: Host>(&mut self, cause: Cause, host: &mut H) -> Status {
-        let Some(mut transition) = self.transition.take() else {
-            return Status::Idle;
-        };
-        if transition.freed {
-            host.barrier();
-        }
-        let installed = &mut self.installed;
-        installed.running = None;
-        if let Some(patch) = transition.subject(installed) {
-            host.event(&Event::Ended(patch.name, false));
-        }
-        if let Some(mut patch) = transition.incoming.take() {
-            if transition.forced {
-                transition.keep_owed(&mut patch, Who::Incoming);
-                host.event(&Event::Pinned(&patch));
-                installed.pinned.push(patch);
-            } else if transition.registered {
-                installed.registered.push(patch);
-            }
-        }
-        Status::Undone(cause)
     }
 }

@@ -126,5 +126,6 @@ fn a_report_shows_what_is_pinned_and_registered() {
     };
     assert_eq!(names(&report.patches), []);
     assert_eq!(names(&report.pinned), [("A".into(), 2)]);
+    assert_eq!(report.pinned[0].owes, [1, 2]);
     assert_eq!(names(&report.registered), [("B".into(), 1)]);
 }

@@ -1,14 +1,12 @@
-//! Transitions that are forced, cancelled or panic: what waits, and that nothing
-//! is freed under a task that may still use it (S5).
+//! Transitions that are forced or cancelled: what waits, and that nothing is
+//! freed under a task that may still use it (S5).
 #![allow(clippy::result_large_err, reason = "see the crate's own")]
 
 mod common;
 
 use common::*;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use umbra_state::{
-    Callback, Cause, Direction, Errno, NotForceable, NotReversible, Phase, Reason, Refusal, Rules,
-    Status,
+    Cause, Direction, Errno, NotForceable, NotReversible, Phase, Reason, Refusal, Rules, Status,
 };
 
 fn phase(bench: &Bench, id: u64) -> Phase {
@@ -30,7 +28,7 @@ fn d8_r92_a_forced_disable_quarantines_the_shadows_and_pins_the_patch() {
     );
     assert_eq!((bench.lab.live(1), bench.lab.live(2)), (SHADOWS, SHADOWS));
     assert!(bench.engine.installed().patches().is_empty());
-    assert_eq!(bench.engine.installed().pinned()[0].states.len(), 2);
+    assert_eq!(bench.engine.installed().pinned()[0].owes(), 2);
 
     // Neither the patch nor its states come back meanwhile.
     assert_eq!(
@@ -97,10 +95,9 @@ fn r92_a_forced_replace_pins_the_old_patches() {
             "pin(B)"
         ]
     );
-    let pinned = bench.engine.installed().pinned();
-    let owed = pinned
-        .iter()
-        .map(|p| p.states.iter().map(|s| s.id).collect::<Vec<_>>());
+    let installed = bench.engine.installed();
+    let owed = |p| installed.owed(p).map(|s| s.id).collect::<Vec<_>>();
+    let owed = installed.pinned().iter().map(owed);
     assert!(
         owed.eq([vec![1], vec![2]]),
         "each owes what it was the last user of"
@@ -222,72 +219,4 @@ fn a_cancelled_transition_goes_back_and_stays_so() {
         assert_eq!(Cause::Cancelled.errno(), Errno(-125));
         assert_eq!(bench.picture(), before);
     }
-}
-
-#[test]
-fn a_callback_that_panics_leaves_an_engine_that_goes_on() {
-    // Every callback there is in a replace, a disable and a reversal.
-    let mut tried = 0;
-    for (who, id) in [("A", 1), ("B", 2), ("B", 3)] {
-        for callback in Callback::ALL {
-            for reverse in [false, true] {
-                let mut bench = Bench::new();
-                bench.on(beside("A", &[1]));
-                let before = bench.picture();
-                bench.lab.panics = Some((who.into(), id, callback));
-                bench.lab.stalls = usize::from(reverse);
-                bench.begin(instead("B", &[2, 3])).unwrap();
-                let mut run = || {
-                    let run = AssertUnwindSafe(|| bench.engine.run(&mut bench.lab));
-                    let status = catch_unwind(run);
-                    tried += usize::from(status.is_err());
-                    status.unwrap_or_else(|_| bench.engine.run(&mut bench.lab))
-                };
-                let mut status = run();
-                if status == Status::Stalled {
-                    bench.engine.reverse(&mut bench.lab).unwrap();
-                    let run = AssertUnwindSafe(|| bench.engine.run(&mut bench.lab));
-                    let again = catch_unwind(run);
-                    tried += usize::from(again.is_err());
-                    status = again.unwrap_or_else(|_| bench.engine.run(&mut bench.lab));
-                }
-                bench.lab.panics = None;
-                bench.audit();
-                match status {
-                    Status::Completed => assert_eq!(bench.off("B").last().unwrap(), "free(3)"),
-                    Status::Undone(cause) => {
-                        let panicked = cause.errno() == Errno::PANICKED;
-                        assert!(panicked || cause == Cause::Reversed, "{cause}");
-                        assert_eq!(bench.picture(), before);
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-    }
-    assert_eq!(tried, 12, "six callbacks each way");
-}
-
-#[test]
-fn a_clean_up_that_panics_is_made_up_for_once() {
-    let mut bench = Bench::new();
-    bench.on(beside("A", &[1]));
-    bench.on(beside("B", &[2, 3]));
-    bench.lab.stalls = 1;
-    bench.enable(instead("C", &[])).unwrap();
-    bench.engine.force(&mut bench.lab).unwrap();
-    bench.run();
-    bench.lab.quiescent = true;
-    bench.lab.lingers = "A";
-    bench.lab.panics = Some(("B".into(), 2, Callback::PostUnpatch));
-    let settle = AssertUnwindSafe(|| bench.engine.settle(&mut bench.lab));
-    assert!(catch_unwind(settle).is_err());
-    bench.lab.take();
-    assert_eq!(bench.engine.settle(&mut bench.lab), 1, "B, and not A");
-    assert_eq!(bench.lab.take(), ["free(2)", "B.3.post_unpatch", "free(3)"]);
-    assert_eq!([1, 2, 3].map(|id| bench.lab.live(id)), [SHADOWS, 0, 0]);
-    bench.lab.lingers = "";
-    assert_eq!(bench.engine.settle(&mut bench.lab), 1);
-    assert_eq!(bench.lab.live(1), 0);
-    bench.audit();
 }

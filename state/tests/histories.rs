@@ -65,7 +65,7 @@ fn build((ids, blocked): &(Vec<u64>, Vec<u64>), at: usize, replace: bool) -> umb
         Replace::Nothing
     };
     if let Some(&id) = ids.first() {
-        patch.push_hook(hook(at, id)).unwrap();
+        patch.push_hook(hook(at + 1, id)).unwrap();
     }
     patch
 }

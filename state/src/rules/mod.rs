@@ -85,10 +85,10 @@ pub enum Strictness {
 
 /// Nothing that is there has the patch's name.
 pub(crate) fn check_name(installed: &Installed, patch: &Patch) -> Result<(), Refusal> {
-    if installed.position(patch.name.as_str()).is_some() {
+    if installed.place(patch.name).is_some() {
         return Err(Refusal::AlreadyEnabled { patch: patch.name });
     }
-    if installed.pinned.iter().any(|p| p.name == patch.name) {
+    if installed.is_pinned(patch.name) {
         return Err(Refusal::Pinned { patch: patch.name });
     }
     Ok(())
@@ -107,10 +107,10 @@ pub(crate) fn unregister(installed: &Installed, name: &str) -> Result<Plan, Refu
     if installed.position(name).is_some() {
         return Err(Refusal::StillEnabled { patch });
     }
-    if installed.pinned.iter().any(|p| p.name.as_str() == name) {
+    if Name::new(name).is_ok_and(|name| installed.is_pinned(name)) {
         return Err(Refusal::Pinned { patch });
     }
-    if !installed.registered.iter().any(|p| p.name.as_str() == name) {
+    if installed.registered_at(name).is_none() {
         return Err(Refusal::NotRegistered { patch });
     }
     Ok(Plan::empty())
@@ -133,9 +133,13 @@ pub(crate) fn replaces(patch: &Patch) -> bool {
 /// All hooks of the patches that leave are dropped.
 pub(crate) fn drop_hooks(installed: &Installed, plan: &mut Plan) -> Result<(), Refusal> {
     for (at, gone) in leaving(installed, plan) {
-        for index in 0..gone.hooks.len() {
-            let from = Some((Who::Installed(at), index as u32));
-            push(&mut plan.hooks, HookMove { from, to: None })?;
+        for (index, hook) in gone.hooks.iter().enumerate() {
+            let moved = HookMove {
+                function: hook.function,
+                from: Some((Who::Installed(at), index as u32)),
+                to: None,
+            };
+            push(&mut plan.hooks, moved)?;
         }
     }
     Ok(())
@@ -149,9 +153,13 @@ pub(crate) fn exchange_hooks(
     plan: &mut Plan,
 ) -> Result<(), Refusal> {
     drop_hooks(installed, plan)?;
-    for index in 0..patch.hooks.len() {
-        let to = Some((Who::Incoming, index as u32));
-        push(&mut plan.hooks, HookMove { from: None, to })?;
+    for (index, hook) in patch.hooks.iter().enumerate() {
+        let moved = HookMove {
+            function: hook.function,
+            from: None,
+            to: Some((Who::Incoming, index as u32)),
+        };
+        push(&mut plan.hooks, moved)?;
     }
     Ok(())
 }

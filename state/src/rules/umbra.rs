@@ -5,7 +5,7 @@ use crate::installed::Installed;
 use crate::mem::{OutOfMemory, push};
 use crate::name::Name;
 use crate::patch::{Difference, Patch, Replace, STATE_ID_MAX, State};
-use crate::plan::{HookMove, Op, Plan, Who};
+use crate::plan::{Disagreement, HookMove, Op, Plan, Who};
 use crate::refcount::{Phase, USERS_MAX};
 use crate::refusal::Refusal;
 use core::ops::Range;
@@ -20,9 +20,9 @@ struct Going {
     stay: bool,
 }
 
-type ById = HashMap<u64, u32, crate::mem::Seed>;
+pub(crate) type ById = HashMap<u64, u32, crate::mem::Seed>;
 type Leaving = HashMap<u64, Going, crate::mem::Seed>;
-type ByFunction = HashMap<usize, (Who, u32), crate::mem::Seed>;
+pub(crate) type ByFunction = HashMap<usize, (Who, u32), crate::mem::Seed>;
 
 pub(crate) fn enable(installed: &Installed, patch: &Patch) -> Result<Plan, Refusal> {
     super::check_name(installed, patch)?;
@@ -38,7 +38,15 @@ pub(crate) fn enable(installed: &Installed, patch: &Patch) -> Result<Plan, Refus
         .try_reserve(2 * (patch.states.len() + old) + 1)
         .map_err(OutOfMemory::from)?;
     for (index, state) in patch.states.iter().enumerate() {
-        check_against(installed, patch, state, &gone)?;
+        if let Some(what) = check_against(installed, patch, state, &gone)? {
+            let disagreement = Disagreement {
+                index: index as u32,
+                state: state.id,
+                other: Name::EMPTY,
+                what,
+            };
+            push(&mut plan.disagreements, disagreement)?;
+        }
         let op = match (installed.users(state.id), gone.contains_key(&state.id)) {
             (0, _) => Op::PrePatch,
             (_, true) => Op::Inherit,
@@ -46,10 +54,36 @@ pub(crate) fn enable(installed: &Installed, patch: &Patch) -> Result<Plan, Refus
         };
         plan.step(op, Who::Incoming, index, state)?;
     }
+    name_others(installed, &mut plan)?;
     leave(installed, patch, &ids, gone, &mut plan)?;
     plan_hooks(installed, patch, &ids, &mut plan)?;
     plan.finish(installed, Some(patch))?;
+    plan.hold_back(installed);
     Ok(plan)
+}
+
+/// Says with whom the patch disagrees: one walk, however many states that are.
+fn name_others(installed: &Installed, plan: &mut Plan) -> Result<(), Refusal> {
+    if plan.disagreements.is_empty() {
+        return Ok(());
+    }
+    let mut open = ById::with_hasher(installed.seed);
+    open.try_reserve(plan.disagreements.len())
+        .map_err(OutOfMemory::from)?;
+    open.extend((0..).zip(&plan.disagreements).map(|(at, d)| (d.state, at)));
+    // The latest one is the one to name.
+    for patch in installed.patches.iter().rev() {
+        for state in &patch.states {
+            let found = open.remove(&state.id);
+            if let Some(one) = found.and_then(|at| plan.disagreements.get_mut(at as usize)) {
+                one.other = patch.name;
+            }
+        }
+        if open.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Which patches go when this one comes: none, all, or the one of its set,
@@ -158,6 +192,7 @@ pub(crate) fn disable(installed: &Installed, name: &str) -> Result<Plan, Refusal
     }
     super::drop_hooks(installed, &mut plan)?;
     plan.finish(installed, None)?;
+    plan.hold_back(installed);
     Ok(plan)
 }
 
@@ -203,15 +238,17 @@ pub(crate) fn check_states(installed: &Installed, patch: &Patch) -> Result<ById,
 }
 
 /// What can be wrong between a patch and those that are enabled. All users of a
-/// state agree, for each was checked when it came, so the slot speaks for them.
+/// state agree, for each was checked when it came, so the slot speaks for them:
+/// on what they must; the answer is in what else the patch differs from the
+/// latest of them.
 fn check_against(
     installed: &Installed,
     patch: &Patch,
     state: &State,
     gone: &Leaving,
-) -> Result<(), Refusal> {
+) -> Result<Option<Difference>, Refusal> {
     let Some(slot) = installed.slots.get(&state.id) else {
-        return Ok(());
+        return Ok(None);
     };
     let word = slot.count.load();
     if matches!(word.phase(), Phase::Enabling | Phase::Disabling) {
@@ -224,7 +261,7 @@ fn check_against(
         });
     }
     if word.users() == 0 {
-        return Ok(());
+        return Ok(None);
     }
     if slot.name != state.name {
         return Err(Refusal::NamesDisagree {
@@ -234,7 +271,8 @@ fn check_against(
         });
     }
     let print = state.fingerprint();
-    match slot.print.difference(print) {
+    let difference = slot.print.difference(print);
+    match difference {
         Some(Difference::IsShadow) => {
             return Err(Refusal::ShadowsDisagree {
                 state: state.id,
@@ -255,14 +293,14 @@ fn check_against(
         _ => {}
     }
     if let (Replace::Set(set), false) = (patch.replace, gone.contains_key(&state.id))
-        && let Some((other, Replace::Set(theirs))) = installed.replace_of(state.id)
+        && let Some(theirs) = slot.set
         && theirs != set
     {
         return Err(Refusal::SetsOverlap {
             state: state.id,
             name: state.name,
             patch: (patch.name, set),
-            other: (other, theirs),
+            other: (installed.set_user_of(state.id), theirs),
         });
     }
     // One below the count that sticks.
@@ -272,7 +310,45 @@ fn check_against(
             patch: patch.name,
         });
     }
-    Ok(())
+    Ok(difference)
+}
+
+/// What can be wrong with a patch's hooks on their own. The answer finds them by
+/// function.
+pub(crate) fn check_hooks(
+    installed: &Installed,
+    patch: &Patch,
+    ids: &ById,
+) -> Result<ByFunction, Refusal> {
+    let mut hooks = ByFunction::with_hasher(installed.seed);
+    hooks
+        .try_reserve(patch.hooks.len())
+        .map_err(OutOfMemory::from)?;
+    for (index, hook) in patch.hooks.iter().enumerate() {
+        if hook.function == 0 {
+            return Err(Refusal::NullFunction {
+                patch: patch.name,
+                function: hook.label,
+                index,
+            });
+        }
+        if !ids.contains_key(&hook.state) {
+            return Err(Refusal::HookWithoutState {
+                patch: patch.name,
+                function: hook.label,
+                state: hook.state,
+            });
+        }
+        let to = (Who::Incoming, index as u32);
+        if hooks.insert(hook.function, to).is_some() {
+            return Err(Refusal::FunctionTaken {
+                patch: patch.name,
+                function: hook.label,
+                other: patch.name,
+            });
+        }
+    }
+    Ok(hooks)
 }
 
 /// Which functions get, change or lose their hook when `patch` comes.
@@ -290,39 +366,32 @@ fn plan_hooks(
             old.insert(hook.function, (Who::Installed(at), index as u32));
         }
     }
-    let mut new = ByFunction::with_hasher(installed.seed);
-    new.try_reserve(patch.hooks.len())
-        .map_err(OutOfMemory::from)?;
+    let new = check_hooks(installed, patch, ids)?;
     for (index, hook) in patch.hooks.iter().enumerate() {
-        let taken = |other| {
-            Err(Refusal::FunctionTaken {
-                patch: patch.name,
-                function: hook.label,
-                other,
-            })
-        };
-        if !ids.contains_key(&hook.state) {
-            return Err(Refusal::HookWithoutState {
-                patch: patch.name,
-                function: hook.label,
-                state: hook.state,
-            });
-        }
-        let to = (Who::Incoming, index as u32);
-        if new.insert(hook.function, to).is_some() {
-            return taken(patch.name);
-        }
         let from = old.get(&hook.function).copied();
         if from.is_none() && installed.functions.contains(&hook.function) {
-            return taken(installed.hooker_of(hook.function));
+            return Err(Refusal::FunctionTaken {
+                patch: patch.name,
+                function: hook.label,
+                other: installed.hooker_of(hook.function),
+            });
         }
-        push(&mut plan.hooks, HookMove { from, to: Some(to) })?;
+        let moved = HookMove {
+            function: hook.function,
+            from,
+            to: Some((Who::Incoming, index as u32)),
+        };
+        push(&mut plan.hooks, moved)?;
     }
     for (at, gone) in leaving(installed, plan) {
         for (index, hook) in gone.hooks.iter().enumerate() {
             if !new.contains_key(&hook.function) {
-                let from = Some((Who::Installed(at), index as u32));
-                push(&mut plan.hooks, HookMove { from, to: None })?;
+                let moved = HookMove {
+                    function: hook.function,
+                    from: Some((Who::Installed(at), index as u32)),
+                    to: None,
+                };
+                push(&mut plan.hooks, moved)?;
             }
         }
     }

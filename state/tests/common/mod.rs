@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use umbra_shadow::{AllocFlags, Epoch, ShadowTable, Smr};
 use umbra_state::{
     Callback, Direction, Engine, Errno, Event, Gate, Hook, Host, Name, Object, ObjectCall, Patch,
-    Progress, Reason, Refusal, Replace, Rules, Shadows, State, Status, Switch,
+    Phase, Progress, Reason, Refusal, Replace, Rules, Shadows, State, Status, Switch,
 };
 
 pub fn name(text: &str) -> Name {
@@ -72,12 +72,19 @@ pub struct Lab {
     pub quiescent: bool,
     /// Except for the patch of this name.
     pub lingers: &'static str,
+    /// The patches that a task may run code of, and the states that it uses: the
+    /// oracle of S5, which knows nothing of what the engine thinks.
+    pub inside: BTreeMap<String, BTreeSet<u64>>,
     /// The objects that cannot be redirected.
     pub unpatchable: BTreeSet<u64>,
     /// What `klp_get_prev_state()` gave each `pre_patch`: a version.
     pub previous: Vec<Option<u32>>,
     /// `(patch, state, callback)` that panics once.
     pub panics: Option<(String, u64, Callback)>,
+    /// After so many more moments at which a host may panic, it does, once.
+    pub trip_in: Option<usize>,
+    /// A switch panicked, so the next one may find its work done.
+    half: bool,
     freed: BTreeSet<u64>,
 }
 
@@ -98,9 +105,12 @@ impl Lab {
             rules: Rules::Umbra,
             quiescent: false,
             lingers: "",
+            inside: BTreeMap::new(),
             unpatchable: BTreeSet::new(),
             previous: Vec::new(),
             panics: None,
+            trip_in: None,
+            half: false,
             freed: BTreeSet::new(),
         }
     }
@@ -166,6 +176,29 @@ impl Lab {
         }
     }
 
+    /// S5: nobody may still run code that uses the state.
+    fn unused(&self, id: u64) {
+        let by = self.inside.iter().find(|(_, ids)| ids.contains(&id));
+        assert!(
+            by.is_none() || self.rules != Rules::Umbra,
+            "S5: state {id} is cleaned up while a task may run {by:?}: {:?}",
+            self.trace
+        );
+    }
+
+    /// A moment at which a host may panic.
+    fn moment(&mut self, what: &str) {
+        match &mut self.trip_in {
+            None => {}
+            Some(0) => {
+                self.trip_in = None;
+                self.trace.push(format!("panic in {what}"));
+                panic!("as asked, in {what}");
+            }
+            Some(left) => *left -= 1,
+        }
+    }
+
     /// Panics if it is time to.
     fn trip(&mut self, patch: &Patch, id: u64, callback: Callback) {
         if self.panics == Some((patch.name.to_string(), id, callback)) {
@@ -222,27 +255,39 @@ impl Host for Lab {
         if self.rules == Rules::Umbra {
             self.check(patch, state, callback, fails.is_some());
         }
+        if callback == Callback::PostUnpatch {
+            self.unused(id);
+        }
         // Also one that fails: what it attached must not stay (D4).
         if callback == Callback::PrePatch && state.is_shadow {
             self.attach(id);
         }
+        if callback == Callback::PrePatch && self.trip_in == Some(0) {
+            // As one that fails, it is its own business to leave nothing.
+            self.ledger.entry(id).or_default().pre = false;
+        }
+        self.moment("a callback");
         self.trip(patch, id, callback);
         fails.map_or(Ok(()), Err)
     }
 
     fn switch(&mut self, switch: &Switch<'_>) -> Result<Progress, Errno> {
+        let careful = !std::mem::replace(&mut self.half, true);
+        self.moment("switch");
         if let (Direction::Forward, Some(errno)) = (switch.direction(), self.switch_fails) {
+            self.half = false;
             return Err(errno);
         }
         if switch.forced() {
             self.trace.push("forced".into());
         } else if self.stalls > 0 {
             self.stalls -= 1;
+            self.half = false;
             return Ok(Progress::Pending);
         }
         // A switch that stalled has changed nothing here, so on its way back it
         // may find the hooks as they should be.
-        let forward = switch.direction() == Direction::Forward;
+        let forward = switch.direction() == Direction::Forward && careful;
         for change in switch.changes() {
             if let Some(from) = change.from {
                 let was = self.hooked.remove(&from.hook.function);
@@ -259,19 +304,26 @@ impl Host for Lab {
         if !switch.forced() {
             self.trace.push("switch".into());
         }
+        self.moment("switch, done");
+        self.half = false;
         Ok(Progress::Done)
     }
 
     fn free_shadows(&mut self, _: &Patch, state: &State) {
+        self.unused(state.id);
+        self.moment("free_shadows");
         self.trace.push(format!("free({})", state.id));
         self.shadows
             .free_all(state.id, state.shadow_dtor.or(Some(dtor)));
+        self.moment("free_shadows, done");
         self.freed.insert(state.id);
     }
 
     fn barrier(&mut self) {
+        self.moment("barrier");
         self.barriers += 1;
         Epoch.barrier();
+        self.moment("barrier, done");
     }
 
     fn call_object(&mut self, call: &ObjectCall<'_>) -> Result<(), Errno> {
@@ -314,10 +366,13 @@ impl Host for Lab {
     }
 
     fn quiescent(&mut self, patch: &Patch) -> bool {
-        self.quiescent && patch.name.as_str() != self.lingers
+        self.moment("quiescent");
+        let name = patch.name.as_str();
+        self.quiescent && name != self.lingers && !self.inside.contains_key(name)
     }
 
     fn event(&mut self, event: &Event<'_>) {
+        self.moment("event");
         match event {
             Event::Refused(refusal) => self.refused.push(**refusal),
             Event::Reversed(_) => self.trace.push("reverse".into()),
@@ -452,10 +507,10 @@ impl Bench {
         if installed.running().is_some() || self.lab.rules != Rules::Umbra {
             return;
         }
-        let owed = |id| installed.pinned().iter().any(|p| p.state(id).is_some());
         for info in installed.states() {
-            if owed(info.id) {
+            if matches!(info.word.phase(), Phase::Enabling | Phase::Disabling) {
                 assert!(!info.open, "S5: nobody comes to a state in quarantine");
+                assert!(!installed.pinned().is_empty(), "someone owes its clean-up");
                 continue;
             }
             let users = installed
