@@ -81,6 +81,12 @@ void umbra_rs_reclaim(void);
 const void *umbra_rs_decide(const struct umbra_target *target, const void *obj);
 void *umbra_rs_shadow_get(const void *obj, unsigned long id);
 void *umbra_rs_get(const struct umbra_type *type, const void *obj);
+int umbra_rs_klp_new(void *obj, unsigned long id, size_t size, gfp_t gfp,
+		     umbra_shadow_ctor_t ctor, void *ctor_data, void **data);
+void umbra_rs_klp_free_all(unsigned long id,
+			   void (*free)(void *obj, unsigned long id,
+					umbra_shadow_dtor_t dtor),
+			   umbra_shadow_dtor_t dtor);
 int umbra_rs_disable_name(const char *name, size_t len);
 void umbra_rs_show_patches(struct seq_file *m);
 void umbra_rs_show_states(struct seq_file *m);

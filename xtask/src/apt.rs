@@ -2,7 +2,9 @@
 //!
 //! apt is given lists and caches of its own under `target/umbra/apt`, so that
 //! a user without root can fetch, a machine without an index gets one, and the
-//! system's index stays as it is. Sources and keys are the system's.
+//! system's index stays as it is. Sources and keys are the system's. What is only
+//! unpacked, never installed, may also come from the release's backports, which
+//! are added to the sources here if the system does not have them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +22,73 @@ pub(crate) struct Apt {
     options: Vec<String>,
 }
 
+/// The system's sources, and the key of Debian's archive.
+const SOURCE_PARTS: &str = "/etc/apt/sources.list.d";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 impl Apt {
-    /// Sets the private folders up.
+    /// The system's sources and the backports: for what is unpacked in the cache.
     pub(crate) fn new(paths: &Paths) -> Result<Self> {
-        let dir = paths.dir("apt")?;
+        let mut apt = Self::at(&paths.dir("apt")?)?;
+        if let Some(text) = apt.backports()? {
+            let parts = paths.dir("apt/sources.list.d")?;
+            copy_sources(Path::new(SOURCE_PARTS), &parts)?;
+            let file = parts.join("umbra-backports.sources");
+            fs::write(&file, text).map_err(Error::io("write", &file))?;
+            apt.options
+                .push(format!("Dir::Etc::SourceParts={}", parts.display()));
+        }
+        Ok(apt)
+    }
+
+    /// The system's sources alone: for what is installed.
+    pub(crate) fn system(paths: &Paths) -> Result<Self> {
+        Self::at(&paths.dir("apt-system")?)
+    }
+
+    /// The source of the backports, if the system is a Debian and lacks it.
+    fn backports(&self) -> Result<Option<String>> {
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let Some(codename) = debian::codename(&release) else {
+            return Ok(None);
+        };
+        let mut command = self.command("apt-get");
+        command
+            .args(["indextargets", "--format"])
+            .arg("$(REPO_URI) $(CODENAME) $(COMPONENT)");
+        let targets = proc::output(command)?;
+        let key = Path::new(KEYRING).exists().then_some(KEYRING);
+        Ok(debian::backports_source(&targets, codename, key))
+    }
+
+    /// The suite whose packages are newer than the release's.
+    pub(crate) fn newer_suite() -> Option<String> {
+        let release = fs::read_to_string("/etc/os-release").ok()?;
+        Some(debian::backports_suite(debian::codename(&release)?))
+    }
+
+    /// What `name` of a suite needs that is not installed here, itself included.
+    pub(crate) fn lacking(&self, name: &str, suite: &str) -> Result<Vec<Package>> {
+        let mut command = self.command("apt-get");
+        command
+            .args([
+                "--simulate",
+                "--no-install-recommends",
+                "--target-release",
+                suite,
+            ])
+            .args(["install", name]);
+        let mut packages = Vec::new();
+        for (name, version) in debian::simulated(&proc::output(command)?) {
+            let package = debian::exactly(&name, &version, &self.show(&name)?);
+            packages.push(package.ok_or_else(|| Error::NoPackage {
+                name: format!("{name} {version}"),
+            })?);
+        }
+        Ok(packages)
+    }
+
+    fn at(dir: &Path) -> Result<Self> {
         let (lists, cache) = (dir.join("lists"), dir.join("cache"));
         for folder in [lists.join("partial"), cache.join("archives/partial")] {
             fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
@@ -146,6 +211,27 @@ impl Apt {
         ))?;
         Ok(())
     }
+}
+
+/// Copies the system's sources, dropping those that it has no more.
+fn copy_sources(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(to).map_err(Error::io("read", to))? {
+        let path = entry.map_err(Error::io("read", to))?.path();
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    let Ok(entries) = fs::read_dir(from) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let path = entry.map_err(Error::io("read", from))?.path();
+        let source = path
+            .extension()
+            .is_some_and(|e| e == "list" || e == "sources");
+        if let Some(name) = path.file_name().filter(|_| source) {
+            fs::copy(&path, to.join(name)).map_err(Error::io("copy", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The file apt made for a package, if it is all there.

@@ -130,6 +130,78 @@ pub(crate) fn resolve(
     })
 }
 
+/// The source package of a series: of the kernel's own version if the index still
+/// has it, else the newest.
+pub(crate) fn resolve_source(
+    series: &str,
+    version: &str,
+    show: impl Fn(&str) -> Result<Vec<Stanza>>,
+) -> Result<Package> {
+    let name = format!("linux-source-{series}");
+    let found = show(&name)?;
+    exactly(&name, version, &found)
+        .or_else(|| package(&name, newest(found.iter(), |_| true)?))
+        .ok_or(Error::NoPackage { name })
+}
+
+/// The package of that version among the stanzas of its name.
+pub(crate) fn exactly(name: &str, version: &str, found: &[Stanza]) -> Option<Package> {
+    package(name, newest(found.iter(), |v| v == version)?)
+}
+
+/// The codename in an os-release(5) file of Debian.
+pub(crate) fn codename(os_release: &str) -> Option<&str> {
+    let value = |key: &str| {
+        let line = os_release.lines().find_map(|l| l.strip_prefix(key));
+        line.map(|v| v.trim_matches('"'))
+    };
+    value("ID=").filter(|id| *id == "debian")?;
+    value("VERSION_CODENAME=").filter(|name| !name.is_empty())
+}
+
+/// The suite of a release's backports.
+pub(crate) fn backports_suite(codename: &str) -> String {
+    format!("{codename}-backports")
+}
+
+/// A source for the backports of a release, beside the source of the release
+/// itself; none if it is there already, or if there is nothing to derive it from.
+///
+/// `targets` are lines of `apt-get indextargets`: address, codename, component.
+pub(crate) fn backports_source<S: AsRef<str>>(
+    targets: &[S],
+    codename: &str,
+    keyring: Option<&str>,
+) -> Option<String> {
+    let suite = backports_suite(codename);
+    let fields = |line: &S| {
+        let mut words = line.as_ref().split(' ').map(str::to_owned);
+        Some((words.next()?, words.next()?, words.next()?))
+    };
+    let all: Vec<_> = targets.iter().filter_map(fields).collect();
+    if all.iter().any(|(_, name, _)| *name == suite) {
+        return None;
+    }
+    let (uri, ..) = all
+        .iter()
+        .find(|(_, name, component)| name == codename && component == "main")?;
+    let key = keyring.map_or(String::new(), |key| format!("Signed-By: {key}\n"));
+    Some(format!(
+        "Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n{key}"
+    ))
+}
+
+/// Name and version of each package that `apt-get --simulate` would install.
+pub(crate) fn simulated<S: AsRef<str>>(lines: &[S]) -> Vec<(String, String)> {
+    let install = |line: &S| {
+        // "Inst NAME [OLD] (VERSION SUITE [ARCH])"
+        let (name, rest) = line.as_ref().strip_prefix("Inst ")?.split_once(' ')?;
+        let version = rest.split_once('(')?.1.split_whitespace().next()?;
+        Some((name.to_owned(), version.to_owned()))
+    };
+    lines.iter().filter_map(install).collect()
+}
+
 fn version_of(stanza: &Stanza) -> &str {
     stanza.get("Version").map_or("", String::as_str)
 }
@@ -295,6 +367,73 @@ Size: 2
             empty.contains("linux-image-amd64 has no such version"),
             "{empty}"
         );
+    }
+
+    #[test]
+    fn backports_are_derived_from_the_release_s_own_source() {
+        let os = "PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_CODENAME=bookworm\n";
+        assert_eq!(codename(os), Some("bookworm"));
+        assert_eq!(codename("ID=ubuntu\nVERSION_CODENAME=noble\n"), None);
+        let mut targets = vec![
+            "http://mirror/debian-security/ bookworm-security main",
+            "http://mirror/debian/ bookworm main",
+        ];
+        let source = backports_source(&targets, "bookworm", Some("/key")).expect("derived");
+        assert_eq!(
+            source,
+            "Types: deb\nURIs: http://mirror/debian/\nSuites: bookworm-backports\n\
+             Components: main\nSigned-By: /key\n"
+        );
+        assert_eq!(backports_source(&targets[..1], "bookworm", None), None);
+        targets.push("http://mirror/debian/ bookworm-backports main");
+        assert_eq!(
+            backports_source(&targets, "bookworm", None),
+            None,
+            "it is there"
+        );
+    }
+
+    #[test]
+    fn what_apt_would_install_is_read() {
+        let lines = [
+            "Inst libfdt1 (1.6.1-4+b1 Debian:12.15/oldstable [amd64])",
+            "Inst seabios [1.16.2-1] (1.16.3-2~bpo12+1 Debian Backports:oldstable-backports [all])",
+            "Remv qemu-old [1.0]",
+            "Conf libfdt1 (1.6.1-4+b1 Debian:12.15/oldstable [amd64])",
+        ];
+        let pair = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+        assert_eq!(
+            simulated(&lines),
+            [
+                pair("libfdt1", "1.6.1-4+b1"),
+                pair("seabios", "1.16.3-2~bpo12+1")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_source_of_the_kernel_s_version_is_preferred() {
+        let show = |name: &str| {
+            let text = [
+                "Package: linux-source-6.1",
+                "Version: 6.1.192-2",
+                "Size: 2",
+                "",
+                "Package: linux-source-6.1",
+                "Version: 6.1.176-1",
+                "Size: 1",
+            ];
+            Ok(if name == "linux-source-6.1" {
+                stanzas(&text)
+            } else {
+                Vec::new()
+            })
+        };
+        let version = |wanted| resolve_source("6.1", wanted, show).map(|p| p.version);
+        assert_eq!(version("6.1.176-1").expect("there"), "6.1.176-1");
+        assert_eq!(version("6.1.1-1").expect("the newest"), "6.1.192-2");
+        let none = resolve_source("5.10", "", show).expect_err("none");
+        assert!(none.to_string().contains("linux-source-5.10"), "{none}");
     }
 
     #[test]

@@ -69,11 +69,6 @@ const NEEDS: &[Need] = &[
         "objtool, which checks the modules, is linked against it",
     ),
     need(
-        "qemu-system-x86",
-        Sign::Program("qemu-system-x86_64"),
-        "boots the stock kernel",
-    ),
-    need(
         "busybox-static",
         Sign::Static(BUSYBOX),
         "is the guest's user space",
@@ -212,7 +207,7 @@ fn install(paths: &Paths, machine: &Machine, missing: &[Need], consent: Consent)
         return Err(refused());
     }
     let task = Task::new("packages");
-    let apt = Apt::new(paths)?;
+    let apt = Apt::system(paths)?;
     apt.update(&task)?;
     let names: Vec<&str> = missing.iter().map(|n| n.package).collect();
     apt.install(&names, &task)?;

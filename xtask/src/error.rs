@@ -73,6 +73,16 @@ pub(crate) enum Error {
         why: String,
     },
 
+    /// The package index lacks a package.
+    #[error("the package index has no {name}")]
+    #[diagnostic(help(
+        "the index comes from /etc/apt/sources.list* and, on Debian, the release's backports: is the network there?"
+    ))]
+    NoPackage {
+        /// Its name, perhaps with a version.
+        name: String,
+    },
+
     /// A downloaded or unpacked file is not what it should be.
     #[error("{} is damaged: {why}", path.display())]
     #[diagnostic(help("the cache entry was dropped; run the same command again"))]

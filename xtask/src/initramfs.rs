@@ -36,6 +36,11 @@ pub(crate) fn pack(paths: &Paths, modules: &Modules) -> Result<PathBuf> {
     for (name, path) in scripts(paths)? {
         copy(&path, &root.join("guest").join(name))?;
     }
+    for path in &modules.extra {
+        if let Some(name) = path.file_name() {
+            copy(path, &root.join("guest").join(name))?;
+        }
+    }
     for module in &modules.files {
         let Some(name) = module.file_name() else {
             continue;

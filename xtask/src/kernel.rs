@@ -50,6 +50,15 @@ impl Kernel {
         &self.stamp.release
     }
 
+    /// The series: "6.1" of "6.1.0-56-amd64".
+    pub(crate) fn series(&self) -> &str {
+        let release = self.release();
+        let end = release.match_indices('.').nth(1).map(|(at, _)| at);
+        release
+            .get(..end.unwrap_or(release.len()))
+            .unwrap_or(release)
+    }
+
     /// The package version.
     pub(crate) fn version(&self) -> &str {
         &self.stamp.version

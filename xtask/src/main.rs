@@ -16,8 +16,10 @@ mod modules;
 mod paths;
 mod proc;
 mod protocol;
+mod qemu;
 mod report;
 mod session;
+mod stock;
 mod suite;
 mod timeline;
 mod ui;
@@ -130,10 +132,9 @@ struct VmArgs {
     /// Let the guest's clock count instructions (one processor)
     #[arg(long, conflicts_with = "smp")]
     icount: bool,
-    /// A host thread for each processor: more races, but QEMU may lose a change
-    /// of code and hang the guest at an `int3`
-    #[arg(long, conflicts_with = "icount")]
-    threads: bool,
+    /// Let the processors take turns, as they do under a QEMU older than 10
+    #[arg(long)]
+    turns: bool,
     /// MiB of memory of the guest
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..=65536))]
     memory: Option<u32>,
@@ -221,9 +222,15 @@ fn run_plain(paths: &Paths, command: Cmd) -> Result<()> {
     }
 }
 
+/// The guest script that needs the kernel's own modules too.
+const STOCK: &str = "stock";
+
 fn run_vm(paths: &Paths, args: &VmArgs) -> Result<()> {
     let kernel = kernel::get(paths, &args.kernel.kernel, args.kernel.refresh)?;
-    let modules = modules::build(paths, &kernel)?;
+    let mut modules = modules::build(paths, &kernel)?;
+    if args.run == STOCK {
+        stock::add(paths, &kernel, &mut modules)?;
+    }
     let mut machine = vm::Machine::usual(&args.run);
     if args.icount {
         machine.icount = true;
@@ -235,7 +242,7 @@ fn run_vm(paths: &Paths, args: &VmArgs) -> Result<()> {
         machine.icount = false;
         machine.smp = smp;
     }
-    machine.threads = args.threads;
+    machine.threads &= !args.turns;
     if let Some(memory) = args.memory {
         machine.memory = memory;
     }

@@ -38,6 +38,13 @@ const OUTPUTS: &[&str] = &[
 pub(crate) struct Modules {
     /// Every `.ko`, sorted by name.
     pub(crate) files: Vec<PathBuf>,
+    /// Other files that a guest script needs beside itself.
+    pub(crate) extra: Vec<PathBuf>,
+}
+
+/// Where the modules for a kernel are made.
+pub(crate) fn mirror(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
+    Ok(paths.dir("build")?.join(kernel.release()))
 }
 
 /// Brings the modules up to date for a kernel.
@@ -48,14 +55,13 @@ pub(crate) fn build(paths: &Paths, kernel: &Kernel) -> Result<Modules> {
 
 fn build_from(paths: &Paths, kernel: &Kernel, source: &Path) -> Result<Modules> {
     let task = Task::new("modules");
-    let mirror = paths.dir("build")?.join(kernel.release());
+    let mirror = mirror(paths, kernel)?;
     if !source.join("Makefile").exists() {
         return Err(Error::NoModules {
             dir: source.to_path_buf(),
         });
     }
-    let tainted = mirror.join(".warned");
-    if tainted.exists() || (mirror.exists() && stale(&mirror, source)?) {
+    if mirror.join(WARNED).exists() || (mirror.exists() && stale(&mirror, source)?) {
         fs::remove_dir_all(&mirror).map_err(Error::io("remove", &mirror))?;
     }
     link_tree(source, &mirror)?;
@@ -74,7 +80,26 @@ fn build_from(paths: &Paths, kernel: &Kernel, source: &Path) -> Result<Modules> 
         .env("UMBRA_RUST", source.join("rust"))
         // The stock kernel's BTF needs pahole and a vmlinux; modules load without.
         .arg("CONFIG_DEBUG_INFO_BTF_MODULES=")
-        .env("UMBRA_CARGO_TARGET_DIR", paths.cache().join("kmod-rust"))
+        .env("UMBRA_CARGO_TARGET_DIR", paths.cache().join("kmod-rust"));
+    let files = make(command, &mirror, &log, &task)?;
+    task.done(&format!("{} up to date, no warnings", files.len()));
+    Ok(Modules {
+        files,
+        extra: Vec::new(),
+    })
+}
+
+/// Left in a folder whose build warned.
+const WARNED: &str = ".warned";
+
+/// Runs `make`, takes no warning, and gives the modules that are there then.
+pub(crate) fn make(
+    mut command: Command,
+    dir: &Path,
+    log: &Path,
+    task: &Task,
+) -> Result<Vec<PathBuf>> {
+    command
         .env("LC_ALL", "C")
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("MAKEFLAGS");
@@ -85,26 +110,28 @@ fn build_from(paths: &Paths, kernel: &Kernel, source: &Path) -> Result<Modules> 
             command.env_remove(&key);
         }
     }
-    let finished = proc::run(command, &task, Some(&log))?;
+    let finished = proc::run(command, task, Some(log))?;
     let help = format!("the whole output is in {}", log.display());
     let lines = finished.ok_or_help(Some(help))?;
 
     let warnings: Vec<String> = lines.iter().filter(|l| is_warning(l)).cloned().collect();
     if !warnings.is_empty() {
+        let tainted = dir.join(WARNED);
         fs::write(&tainted, warnings.join("\n")).map_err(Error::io("write", &tainted))?;
         return Err(Error::Warnings {
             lines: warnings,
-            log,
+            log: log.to_path_buf(),
         });
     }
     let mut files = Vec::new();
-    collect(&mirror, &mut files)?;
+    collect(dir, &mut files)?;
     files.sort_by_key(|f| f.file_name().map(ToOwned::to_owned));
     if files.is_empty() {
-        return Err(Error::NoModules { dir: mirror });
+        return Err(Error::NoModules {
+            dir: dir.to_path_buf(),
+        });
     }
-    task.done(&format!("{} up to date, no warnings", files.len()));
-    Ok(Modules { files })
+    Ok(files)
 }
 
 /// Whether a line of the build is a warning of any tool in it.

@@ -82,6 +82,11 @@ pub(crate) enum Message {
         #[serde(default)]
         detail: Option<String>,
     },
+    /// One complaint of the kernel with this text is wanted.
+    Expect {
+        /// Part of one of its lines.
+        text: String,
+    },
     /// The guest script ended; sent by our init, not by the script.
     Exit {
         /// Its exit code.
@@ -272,6 +277,7 @@ mod tests {
             r#"{"kind":"count","name":"hits","value":7}"#,
             r#"{"kind":"test","name":"a","ok":true}"#,
             r#"{"kind":"test","name":"a","ok":false,"detail":"why"}"#,
+            r#"{"kind":"expect","text":"a warning"}"#,
             r#"{"kind":"exit","code":0}"#,
         ] {
             assert!(

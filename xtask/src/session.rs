@@ -71,6 +71,11 @@ pub(crate) enum Problem {
         /// What it said.
         excerpt: Vec<String>,
     },
+    /// A complaint that a test provokes never came.
+    NotSeen {
+        /// The text that was announced.
+        text: String,
+    },
     /// The console lost lines, so results may be missing.
     Lost {
         /// The kernel's line about it.
@@ -125,6 +130,9 @@ impl Problem {
                 )
             }
             Self::Kernel { excerpt } => format!("the kernel complained{}", indent(excerpt)),
+            Self::NotSeen { text } => {
+                format!("the kernel was to complain of \"{text}\" and did not")
+            }
             Self::Lost { text } => {
                 format!("the console lost lines, results may be missing\n    | {text}")
             }
@@ -150,6 +158,8 @@ pub(crate) enum End {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     messages: Vec<Message>,
+    /// Texts of complaints that tests provoke.
+    expected: Vec<String>,
     passed: usize,
     problems: Vec<Problem>,
     scanner: Scanner,
@@ -209,6 +219,7 @@ impl Session {
                 name: name.clone(),
                 detail: detail.clone().unwrap_or_default(),
             }),
+            Message::Expect { text } => self.expected.push(text.clone()),
             Message::Exit { code } if *code != 0 => {
                 self.problems.push(Problem::Exit { code: *code });
             }
@@ -247,9 +258,27 @@ impl Session {
         }
     }
 
-    /// Whether the kernel has complained.
+    /// Whether the kernel has complained of something that no test provoked.
     pub(crate) fn is_ill(&self) -> bool {
-        !self.scanner.excerpts().is_empty()
+        !self.complaints().0.is_empty()
+    }
+
+    /// The complaints that no test provoked, and the texts of those that were
+    /// announced and did not come. An announcement stands for one complaint.
+    fn complaints(&self) -> (Vec<&Vec<String>>, Vec<&String>) {
+        let mut left: Vec<&String> = self.expected.iter().collect();
+        let unexpected = |excerpt: &&Vec<String>| {
+            let said = |text: &&String| excerpt.iter().any(|line| line.contains(*text));
+            match left.iter().position(said) {
+                Some(at) => {
+                    left.remove(at);
+                    false
+                }
+                None => true,
+            }
+        };
+        let found = self.scanner.excerpts().iter().filter(unexpected).collect();
+        (found, left)
     }
 
     /// The run is over: gives the verdict. `qemu` is its status if it was bad.
@@ -257,11 +286,16 @@ impl Session {
         for found in self.ktap.finish() {
             self.ktap_line("end of the log", found);
         }
-        for excerpt in self.scanner.excerpts() {
-            self.problems.push(Problem::Kernel {
-                excerpt: excerpt.clone(),
-            });
-        }
+        let (complaints, missed) = self.complaints();
+        let kernel_warnings = complaints.len();
+        let complaints = complaints.into_iter().map(|excerpt| Problem::Kernel {
+            excerpt: excerpt.clone(),
+        });
+        let missed = missed
+            .into_iter()
+            .map(|text| Problem::NotSeen { text: text.clone() });
+        let found: Vec<Problem> = complaints.chain(missed).collect();
+        self.problems.extend(found);
         let last = self.last;
         match (end, qemu) {
             (End::Silent(time), _) => {
@@ -286,7 +320,7 @@ impl Session {
             (End::Off, None) => {}
         }
         Outcome {
-            kernel_warnings: self.scanner.excerpts().len(),
+            kernel_warnings,
             messages: self.messages,
             passed: self.passed,
             problems: self.problems,
@@ -383,6 +417,24 @@ mod tests {
     fn a_warning_after_done_still_fails() {
         let outcome = run(&[DONE, "[    9.1] WARNING: CPU: 0 PID: 1 at x"], End::Off);
         assert!(matches!(outcome.problems[..], [Problem::Kernel { .. }]));
+    }
+
+    #[test]
+    fn a_complaint_that_is_announced_is_wanted_once() {
+        const EXPECT: &str = r#"@umbra {"kind":"expect","text":"Duplicate"}"#;
+        let warning = [
+            "WARNING: CPU: 0 PID: 1 at x",
+            "Duplicate <1, 2>",
+            "---[ end ]---",
+        ];
+        let session = |parts: &[&[&str]]| run(&parts.concat(), End::Off).problems;
+        assert_eq!(session(&[&[EXPECT], &warning, &[DONE]]), []);
+        let none = session(&[&[EXPECT, DONE]]);
+        assert!(matches!(none[..], [Problem::NotSeen { .. }]), "{none:?}");
+        let twice = session(&[&[EXPECT], &warning, &warning, &[DONE]]);
+        assert!(matches!(twice[..], [Problem::Kernel { .. }]), "{twice:?}");
+        let other = session(&[&[EXPECT], &["BUG: another"], &[DONE]]);
+        assert_eq!(other.len(), 2, "{other:?}");
     }
 
     #[test]

@@ -17,8 +17,9 @@ use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::modules::Modules;
 use crate::paths::Paths;
-use crate::proc::{Job, Said};
+use crate::proc::{self, Job, Said};
 use crate::protocol::Message;
+use crate::qemu::{self, Qemu};
 use crate::session::{End, Outcome, Problem, Session};
 use crate::ui::{self, Task};
 
@@ -33,13 +34,8 @@ pub(crate) struct Machine {
     pub(crate) memory: u32,
     /// Whether the clock counts instructions.
     pub(crate) icount: bool,
-    /// Whether each processor has a host thread of its own.
-    ///
-    /// Off by default, though slower: with threads QEMU (7.2) loses a change of
-    /// code now and then. A processor that translates a function between the
-    /// other one's invalidation and its store keeps the old bytes, here ftrace's
-    /// `int3`, for ever; both then trap at an entry that memory has long as a
-    /// nop. Taking turns, processors still interleave, block by block.
+    /// Whether each processor has a host thread of its own, if QEMU is one that
+    /// can; else they take turns, and still interleave, block by block.
     pub(crate) threads: bool,
     /// The longest time without a line.
     pub(crate) silence: Duration,
@@ -57,18 +53,18 @@ impl Machine {
             smp: if icount { 1 } else { 2 },
             memory: 2048,
             icount,
-            threads: false,
+            threads: !icount,
             silence: Duration::from_secs(120),
             total: Duration::from_secs(900),
         }
     }
 
-    fn arguments(&self, kernel: &Path, initrd: &Path, serial: &str) -> Vec<String> {
+    fn arguments(&self, qemu: &Qemu, kernel: &Path, initrd: &Path, serial: &str) -> Vec<String> {
         let mut append = String::from(
             "console=ttyS0,115200 loglevel=7 printk.devkmsg=on log_buf_len=16M \
              oops=panic panic=-1",
         );
-        let accel = if self.threads && !self.icount {
+        let accel = if self.threads && !self.icount && qemu.has_sound_threads() {
             "tcg,thread=multi"
         } else {
             "tcg,thread=single"
@@ -97,8 +93,6 @@ impl Machine {
 /// How long a guest may go on once its kernel has complained: enough for the
 /// whole trace, and for a script that goes on to say more.
 const ILL: Duration = Duration::from_secs(60);
-
-const QEMU: &str = "qemu-system-x86_64";
 
 /// A finished run and where its log is.
 #[derive(Debug)]
@@ -161,8 +155,9 @@ pub(crate) fn boot(
     let task = Task::new(&format!("guest `{}`", machine.run));
     task.at("packing the initramfs");
     let initrd = initramfs::pack(paths, modules)?;
-    let mut command = Command::new(QEMU);
-    command.args(machine.arguments(&kernel.image(), &initrd, "stdio"));
+    let qemu = qemu::get(paths)?;
+    let mut command = qemu.command();
+    command.args(machine.arguments(&qemu, &kernel.image(), &initrd, "stdio"));
     let log = paths.log(&format!("guest-{}", machine.run))?;
     task.at("booting");
     let run = watch(command, machine, &task, &log)?;
@@ -196,18 +191,18 @@ pub(crate) fn shell(
     ui::note("Ctrl-A X ends QEMU at once");
     // The terminal is QEMU's now, so this is no Job: it has to stay in the
     // foreground process group, where Ctrl-C is the guest's.
-    let status = Command::new(QEMU)
-        .args(machine.arguments(&kernel.image(), &initrd, "mon:stdio"))
+    let qemu = qemu::get(paths)?;
+    let mut command = qemu.command();
+    command.args(machine.arguments(&qemu, &kernel.image(), &initrd, "mon:stdio"));
+    let program = proc::show(&command);
+    let status = command
         .status()
-        .map_err(|source| Error::Spawn {
-            program: QEMU.into(),
-            source,
-        })?;
+        .map_err(|source| Error::Spawn { program, source })?;
     if status.success() {
         Ok(())
     } else {
         Err(Error::Failed {
-            command: QEMU.into(),
+            command: "QEMU".into(),
             status: status.to_string(),
             tail: String::new(),
             help: None,
@@ -368,15 +363,27 @@ mod tests {
     #[test]
     fn counted_instructions_mean_one_processor_and_no_randomness() {
         let args = Machine::usual("bench")
-            .arguments(Path::new("/k"), Path::new("/i"), "stdio")
+            .arguments(&Qemu::of(10), Path::new("/k"), Path::new("/i"), "stdio")
             .join(" ");
         for part in [
             "-icount shift=0,sleep=off",
+            "thread=single",
             "-smp 1",
             "nokaslr",
             "umbra.run=bench",
         ] {
             assert!(args.contains(part), "{part} not in {args}");
         }
+    }
+
+    #[test]
+    fn an_old_qemu_takes_turns() {
+        let accel = |major| {
+            let machine = Machine::usual("test");
+            machine.arguments(&Qemu::of(major), Path::new("/k"), Path::new("/i"), "stdio")[1]
+                .clone()
+        };
+        assert_eq!(accel(7), "tcg,thread=single");
+        assert_eq!(accel(10), "tcg,thread=multi");
     }
 }

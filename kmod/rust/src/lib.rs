@@ -27,6 +27,7 @@ extern crate alloc;
 mod describe;
 mod ffi;
 mod global;
+mod klp;
 mod log;
 mod patches;
 mod platform;

@@ -18,7 +18,7 @@ const ENOMEM: c_int = -12;
 const EINVAL: c_int = -22;
 
 /// A C constructor as the table wants it.
-fn construct(
+pub(crate) fn construct(
     obj: *mut c_void,
     ctor: Option<Ctor>,
     ctor_data: *mut c_void,
@@ -34,7 +34,7 @@ fn construct(
 }
 
 /// The errno for a failure.
-fn errno(error: &AllocError<c_int>) -> c_int {
+pub(crate) fn errno(error: &AllocError<c_int>) -> c_int {
     match *error {
         AllocError::Exists(_) => EEXIST,
         AllocError::OutOfMemory => ENOMEM,
