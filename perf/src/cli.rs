@@ -1,14 +1,20 @@
-//! Arguments and commands.
+//! What each command does.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::args::{self, Cli, Command, Format, Output, Past, Shape, Sources};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, io};
-use umbra_perf::compare::{Aspect, compare};
+use umbra_perf::ab;
+use umbra_perf::bisect::{self, Question};
+use umbra_perf::compare::compare;
 use umbra_perf::error::{Error, Result};
-use umbra_perf::gate::{self, Outcome};
+use umbra_perf::gate::{self, Outcome, Verdict};
+use umbra_perf::git::Repository;
+use umbra_perf::history::History;
+use umbra_perf::html::{self, Page};
 use umbra_perf::limits::Limits;
+use umbra_perf::measure::Bench;
 use umbra_perf::read::{self, Harvest};
 use umbra_perf::record::Record;
 use umbra_perf::{provenance, report, store};
@@ -16,162 +22,199 @@ use umbra_perf::{provenance, report, store};
 /// Output this much older than the newest is pointed out.
 const STALE: Duration = Duration::from_secs(60 * 60);
 
-/// Tracks the performance of a crate that has iai-callgrind or criterion
-/// benchmarks.
-///
-/// Exit codes: 0 fine; 2 cannot compare, or bad input; 3 regressed.
-#[derive(Debug, Parser)]
-#[command(version)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Read what the benchmarks left behind into one record.
-    Record {
-        #[command(flatten)]
-        sources: Sources,
-        /// Where to write the record; `-` is standard output.
-        #[arg(long, short, default_value = "-")]
-        out: PathBuf,
-    },
-    /// Show what moved from one record to another. Decides nothing.
-    Compare {
-        /// The record before.
-        old: PathBuf,
-        /// The record after.
-        new: PathBuf,
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Judge the instructions of a run against the committed baselines.
-    Gate {
-        /// A record; without it, what the benchmarks left behind is read.
-        record: Option<PathBuf>,
-        #[command(flatten)]
-        sources: Sources,
-        /// A baseline, or a folder of them.
-        #[arg(long, default_value = "perf/baselines")]
-        baselines: PathBuf,
-        /// The file of limits. Without it: reported from 0.1 %, closed above 1 %.
-        #[arg(long)]
-        limits: Option<PathBuf>,
-        /// Compare in spite of a difference in these.
-        #[arg(long, value_delimiter = ',')]
-        accept: Vec<Aspect>,
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Show one record, or what moved since another.
-    Report {
-        /// The record.
-        record: PathBuf,
-        /// An older record to compare it with.
-        #[arg(long)]
-        since: Option<PathBuf>,
-        #[command(flatten)]
-        output: Output,
-    },
-}
-
-/// Where the benchmarks' output lies.
-#[derive(Debug, Args)]
-struct Sources {
-    /// Cargo's target folder, in which `iai` and `criterion` are looked for
-    /// [default: $CARGO_TARGET_DIR, or `target` in the project].
-    #[arg(long)]
-    target_dir: Option<PathBuf>,
-    /// iai-callgrind's output.
-    #[arg(long)]
-    iai: Option<PathBuf>,
-    /// criterion's output.
-    #[arg(long)]
-    criterion: Option<PathBuf>,
-    /// A virtual machine's serial log.
-    #[arg(long)]
-    vm: Option<PathBuf>,
-    /// The project's folder: its compiler and commit are recorded.
-    #[arg(long, default_value = ".")]
-    project: PathBuf,
-    /// The target triple, if the benchmarks were built for another one.
-    #[arg(long)]
-    target: Option<String>,
-}
-
-/// How to show a result.
-#[derive(Debug, Args)]
-struct Output {
-    /// The format.
-    #[arg(long, value_enum, default_value_t = Format::Md)]
-    format: Format,
-    /// Where to write it; `-` is standard output.
-    #[arg(long, short, default_value = "-")]
-    out: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Markdown.
-    Md,
-    /// JSON.
-    Json,
-}
-
 /// Does what was asked.
 pub(crate) fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
-        Command::Record { sources, out } => {
-            let record = sources.record()?;
-            if out == Path::new("-") {
-                return print(&json(&record)?).map(|()| Outcome::Fine);
-            }
-            store::save(&out, &record)?;
-            let n = record.benchmarks.len();
-            anstream::eprintln!("{n} benchmarks recorded in {}", out.display());
+        Command::Record(args) => record(&args).map(|()| Outcome::Fine),
+        Command::Compare(args) => {
+            let (old, new) = (store::load(&args.old)?, store::load(&args.new)?);
+            let comparison = compare(&old, &new, |_| None);
+            args.output.show(&comparison, report::comparison)?;
             Ok(Outcome::Fine)
         }
-        Command::Compare { old, new, output } => show_comparison(&old, &new, &output),
-        Command::Gate {
-            record,
-            sources,
-            baselines,
-            limits,
-            accept,
-            output,
-        } => {
-            let limits = limits.map_or_else(|| Ok(Limits::default()), |p| Limits::load(&p))?;
-            let baselines = store::load_all(&baselines)?;
-            let current = match record {
-                Some(path) => store::load(&path)?,
-                None => sources.record()?,
-            };
-            let baseline = gate::choose(&baselines, &current, &accept)?;
-            let verdict = gate::judge(baseline, &current, &limits);
-            output.show(&verdict, report::verdict)?;
-            Ok(verdict.outcome())
-        }
-        Command::Report {
-            record,
-            since: Some(old),
-            output,
-        } => show_comparison(&old, &record, &output),
-        Command::Report {
-            record,
-            since: None,
-            output,
-        } => {
-            output.show(&store::load(&record)?, report::record)?;
-            Ok(Outcome::Fine)
-        }
+        Command::Gate(args) => judge(args),
+        Command::Report(args) => make_report(&args).map(|()| Outcome::Fine),
+        Command::History(args) => show_history(args).map(|()| Outcome::Fine),
+        Command::Bisect(args) => find(&args).map(|()| Outcome::Fine),
+        Command::Ab(args) => time(args),
     }
 }
 
-fn show_comparison(old: &Path, new: &Path, output: &Output) -> Result<Outcome> {
-    let (old, new) = (store::load(old)?, store::load(new)?);
-    output.show(&compare(&old, &new, |_| None), report::comparison)?;
-    Ok(Outcome::Fine)
+fn record(args: &args::Record) -> Result<()> {
+    let record = args.sources.record()?;
+    if args.out == Path::new("-") {
+        return print(&json(&record)?);
+    }
+    store::save(&args.out, &record)?;
+    let n = record.benchmarks.len();
+    tell(&format!(
+        "{n} benchmarks recorded in {}",
+        args.out.display()
+    ));
+    Ok(())
+}
+
+fn judge(args: args::Gate) -> Result<Outcome> {
+    let limits = limits(args.limits.as_deref())?;
+    let verdict = match &args.against {
+        Some(commit) => against(&args, commit, &limits)?,
+        None => {
+            let baselines = store::load_all(&args.baselines)?;
+            let current = match &args.record {
+                Some(path) => store::load(path)?,
+                None => args.sources.record()?,
+            };
+            let baseline = gate::choose(&baselines, &current, &args.accept)?;
+            gate::judge(baseline, &current, &limits)
+        }
+    };
+    args.output.show(&verdict, report::verdict)?;
+    Ok(verdict.outcome())
+}
+
+/// HEAD by another commit, both measured here and now.
+fn against(args: &args::Gate, commit: &str, limits: &Limits) -> Result<Verdict> {
+    let repository = Repository::around(&args.sources.project)?;
+    let (old, new) = (repository.commit(commit)?, repository.commit("HEAD")?);
+    let bench = Bench::new(&repository, &args.command)?;
+    let measure = |commit: &umbra_perf::git::Commit| {
+        tell(&format!("measuring {} {}", commit.short(), commit.subject));
+        bench.measure(commit)
+    };
+    let before = measure(&old)?;
+    let after = measure(&new)?;
+    if let Some(folder) = &args.keep {
+        std::fs::create_dir_all(folder).map_err(|source| Error::Write {
+            path: folder.clone(),
+            source,
+        })?;
+        store::save(&folder.join("old.json"), &before)?;
+        store::save(&folder.join("new.json"), &after)?;
+    }
+    let baselines = [(format!("commit {}", old.short()).into(), before)];
+    let baseline = gate::choose(&baselines, &after, &[])?;
+    Ok(gate::judge(baseline, &after, limits))
+}
+
+fn make_report(args: &args::Report) -> Result<()> {
+    let record = store::load(&args.record)?;
+    let older = args.since.as_deref().map(store::load).transpose()?;
+    let limits = limits(args.history.limits.as_deref())?;
+    let renamed = |id: &str| limits.renamed(id);
+    let comparison = older.as_ref().map(|old| compare(old, &record, renamed));
+    let text = match (args.format, &comparison) {
+        (Shape::Md, None) => report::record(&record),
+        (Shape::Md, Some(comparison)) => report::comparison(comparison),
+        (Shape::Json, None) => json(&record)?,
+        (Shape::Json, Some(comparison)) => json(comparison)?,
+        (Shape::Html, _) => {
+            let mut history = args.history.read()?;
+            if let Some((path, old)) = args.since.as_ref().zip(older) {
+                history.add(path.display().to_string(), old);
+            }
+            history.add(args.record.display().to_string(), record.clone());
+            let page = Page {
+                record: &record,
+                comparison: comparison.as_ref(),
+                series: &history.series(report::shown, renamed),
+                history: &history,
+            };
+            html::report(&page).map_err(|error| output_error(io::Error::other(error)))?
+        }
+    };
+    put(&args.out, &text)
+}
+
+fn show_history(mut args: args::History) -> Result<()> {
+    let Past {
+        committed, records, ..
+    } = &mut args.history;
+    if committed.is_empty() && records.is_empty() {
+        committed.push("perf/baselines".into());
+    }
+    let places: Vec<_> = committed.iter().chain(records.iter()).collect();
+    let places: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
+    let history = args.history.read()?.checked(&places.join(", "))?;
+    let limits = limits(args.history.limits.as_deref())?;
+    let mut series = history.series(report::shown, |id| limits.renamed(id));
+    if let Some(pattern) = &args.benchmark {
+        let pattern = umbra_perf::limits::pattern(pattern).map_err(|problem| Error::Content {
+            path: "--benchmark".into(),
+            problem,
+            help: "`*` is any text".to_owned(),
+        })?;
+        series.retain(|series| pattern.is_match(&series.id));
+        if series.is_empty() {
+            return Err(Error::Incomparable {
+                reason: "no benchmark of the history has such a name".to_owned(),
+                help: "without --benchmark all of them are listed".to_owned(),
+            });
+        }
+    }
+    args.output
+        .show(&series, |series| report::history(&history, series))
+}
+
+fn find(args: &args::Bisect) -> Result<()> {
+    let repository = Repository::around(&args.project)?;
+    let question = Question {
+        good: repository.commit(&args.good)?,
+        bad: repository.commit(&args.bad)?,
+        benchmark: &args.benchmark,
+        metric: &args.metric,
+        percent: args.limit,
+        first_parent: args.first_parent,
+    };
+    let bench = Bench::new(&repository, &args.command)?;
+    let answer = bisect::find(&bench, &question, |step| {
+        let value = step
+            .value
+            .map_or_else(|| "no value".to_owned(), |v| v.to_string());
+        let commit = &step.commit;
+        tell(&format!("{} {value}: {}", commit.short(), commit.subject));
+    })?;
+    args.output.show(&answer, report::bisection)
+}
+
+fn time(args: args::Ab) -> Result<Outcome> {
+    let repository = Repository::around(&args.project)?;
+    let (old, new) = (repository.commit(&args.old)?, repository.commit(&args.new)?);
+    let plan = ab::Plan {
+        benches: args.bench,
+        package: args.package,
+        filter: args.filter,
+        pairs: args.pairs,
+        seconds: args.seconds,
+        confidence: args.confidence / 100.0,
+    };
+    let comparison = ab::run(&repository.copy()?, old, new, &plan, tell)?;
+    args.output.show(&comparison, report::wall)?;
+    Ok(comparison.outcome(args.block_above))
+}
+
+fn limits(file: Option<&Path>) -> Result<Limits> {
+    file.map_or_else(|| Ok(Limits::default()), Limits::load)
+}
+
+/// Says how far a command is, beside its result.
+fn tell(what: &str) {
+    anstream::eprintln!("{what}");
+}
+
+impl Past {
+    fn read(&self) -> Result<History> {
+        let mut history = History::default();
+        for place in &self.committed {
+            history.add_committed(place)?;
+        }
+        for place in &self.records {
+            history.add_records(place)?;
+        }
+        for problem in &history.unreadable {
+            tell(&format!("warning: left out of the history: {problem}"));
+        }
+        Ok(history)
+    }
 }
 
 impl Output {
@@ -180,11 +223,15 @@ impl Output {
             Format::Md => markdown(value),
             Format::Json => json(value)?,
         };
-        if self.out == Path::new("-") {
-            print(&text)
-        } else {
-            store::write(&self.out, &text)
-        }
+        put(&self.out, &text)
+    }
+}
+
+fn put(place: &Path, text: &str) -> Result<()> {
+    if place == Path::new("-") {
+        print(text)
+    } else {
+        store::write(place, text)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Two records side by side: what moved, what is new, what is gone, and whether
 //! the two may be compared at all.
 
-use crate::record::{Provenance, Record, Source, Unit, Value};
+use crate::record::{Functions, Provenance, Record, Source, Unit, Value};
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Something in which two records differ that makes counts incomparable.
@@ -110,6 +112,65 @@ impl Row {
     }
 }
 
+/// What one function cost by itself in one benchmark of both records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// The benchmark, by its id in the new record.
+    pub id: String,
+    /// The function.
+    pub function: String,
+    /// The source file of these instructions: another one than the function's
+    /// for what was inlined into it.
+    pub file: String,
+    /// Instructions before; 0 if there were none, or hardly any.
+    pub old: u64,
+    /// Instructions now.
+    pub new: u64,
+}
+
+impl Moved {
+    /// Instructions more than before.
+    #[must_use]
+    pub const fn change(&self) -> i64 {
+        self.new.cast_signed() - self.old.cast_signed()
+    }
+}
+
+/// What moved from one list of functions to another, the most first. Nothing is
+/// said if one of them is empty: then nobody looked.
+fn moved(id: &str, old: &Functions, new: &Functions) -> Vec<Moved> {
+    if old.is_empty() || new.is_empty() {
+        return Vec::new();
+    }
+    let places = |functions: &Functions| -> BTreeSet<(String, String)> {
+        let files = functions.iter();
+        files
+            .flat_map(|(function, files)| files.keys().map(|f| (function.clone(), f.clone())))
+            .collect()
+    };
+    let cost = |functions: &Functions, (function, file): &(String, String)| {
+        let files = functions.get(function);
+        files
+            .and_then(|files| files.get(file))
+            .copied()
+            .unwrap_or(0)
+    };
+    let all: BTreeSet<_> = places(old).union(&places(new)).cloned().collect();
+    let mut moved: Vec<_> = all
+        .into_iter()
+        .map(|place| Moved {
+            id: id.to_owned(),
+            old: cost(old, &place),
+            new: cost(new, &place),
+            function: place.0,
+            file: place.1,
+        })
+        .filter(|moved| moved.change() != 0)
+        .collect();
+    moved.sort_by_key(|moved| Reverse(moved.change().unsigned_abs()));
+    moved
+}
+
 /// Two records side by side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
@@ -121,6 +182,8 @@ pub struct Comparison {
     pub mismatches: Vec<Mismatch>,
     /// Every metric that both have, by benchmark and metric.
     pub rows: Vec<Row>,
+    /// The functions that moved, by benchmark and the most first.
+    pub functions: Vec<Moved>,
     /// Benchmarks that only the new record has.
     pub added: Vec<String>,
     /// Benchmarks that only the old record has.
@@ -128,7 +191,7 @@ pub struct Comparison {
 }
 
 /// The change from `old` to `new` in percent of `old`; see [`Row::percent`].
-fn percent(old: Value, new: Value) -> Option<f64> {
+pub(crate) fn percent(old: Value, new: Value) -> Option<f64> {
     let (old, new) = (old.as_f64(), new.as_f64());
     if old == new {
         Some(0.0)
@@ -148,6 +211,7 @@ pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<Stri
         new: new.provenance.clone(),
         mismatches: mismatches(&old.provenance, &new.provenance),
         rows: Vec::new(),
+        functions: Vec::new(),
         added: new.benchmarks.keys().cloned().collect(),
         gone: Vec::new(),
     };
@@ -175,6 +239,8 @@ pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<Stri
                 overlap: overlap.map(|(a, b)| a[0] <= b[1] && b[0] <= a[1]),
             });
         }
+        let functions = moved(id, &before.functions, &after.functions);
+        comparison.functions.extend(functions);
         // A gated count that is no longer made is as gone as its benchmark.
         for (metric, was) in &before.metrics {
             if was.unit == Unit::Instructions && !after.metrics.contains_key(metric) {
@@ -205,6 +271,7 @@ mod tests {
             Benchmark {
                 source: Source::IaiCallgrind,
                 metrics,
+                functions: Functions::new(),
             }
         };
         let benchmarks = benchmarks
@@ -241,6 +308,38 @@ mod tests {
         assert_eq!(renamed.gone, ["a"]);
         assert_eq!(renamed.added, ["c"]);
         assert_eq!(renamed.rows.len(), 1);
+    }
+
+    #[test]
+    fn functions_that_moved_are_listed_the_most_first() {
+        let functions = |costs: &[(&str, &str, u64)]| {
+            let mut functions = Functions::new();
+            for &(function, file, n) in costs {
+                let files = functions.entry(function.to_owned()).or_default();
+                files.insert(file.to_owned(), n);
+            }
+            functions
+        };
+        let old = functions(&[("f", "a.rs", 10), ("f", "b.rs", 5), ("gone", "a.rs", 7)]);
+        let new = functions(&[("f", "a.rs", 10), ("f", "b.rs", 9), ("new", "a.rs", 1)]);
+        let list: Vec<_> = moved("x", &old, &new)
+            .into_iter()
+            .map(|m| (m.function.clone(), m.file.clone(), m.change()))
+            .collect();
+        let of = |function: &str, file: &str, n| (function.to_owned(), file.to_owned(), n);
+        assert_eq!(
+            list,
+            [
+                of("gone", "a.rs", -7),
+                of("f", "b.rs", 4),
+                of("new", "a.rs", 1)
+            ]
+        );
+        assert_eq!(
+            moved("x", &Functions::new(), &new),
+            [],
+            "nobody looked before"
+        );
     }
 
     #[test]

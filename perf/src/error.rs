@@ -94,6 +94,18 @@ pub enum Error {
         places: String,
     },
 
+    /// A program could not be run, or failed.
+    #[error("`{command}` {problem}")]
+    Command {
+        /// The program and its arguments.
+        command: String,
+        /// How it ended, and the last lines that it printed.
+        problem: String,
+        /// What to do.
+        #[help]
+        help: String,
+    },
+
     /// There is nothing to compare with, or it is not comparable.
     #[error("cannot compare: {reason}")]
     Incomparable {

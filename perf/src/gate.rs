@@ -5,7 +5,7 @@
 //! than the soft limit is reported as loudly as getting worse, because a
 //! baseline that is better than it says would let the next loss pass unseen.
 
-use crate::compare::{Aspect, Row, compare};
+use crate::compare::{Aspect, Moved, Row, compare};
 use crate::error::{Error, Result};
 use crate::limits::{Limit, Limits};
 use crate::record::{Benchmark, Record, Unit, Value};
@@ -56,6 +56,8 @@ pub struct Verdict {
     pub baseline: PathBuf,
     /// Every gated benchmark, the worst first.
     pub findings: Vec<Finding>,
+    /// The functions that moved in benchmarks that did, the most first.
+    pub functions: Vec<Moved>,
     /// Benchmarks without a baseline: not judged.
     pub added: Vec<String>,
     /// Benchmarks of the baseline that are gone: nobody knows what they cost.
@@ -186,10 +188,17 @@ pub fn judge((path, baseline): &(PathBuf, Record), current: &Record, limits: &Li
             .cmp(&b.judgement)
             .then(weight(&b.row).total_cmp(&weight(&a.row)))
     });
+    let mut functions = comparison.functions;
+    let moved = |id: &str| {
+        let mut moved = findings.iter().filter(|f| f.judgement != Judgement::Steady);
+        moved.any(|f| f.row.id == id)
+    };
+    functions.retain(|function| moved(&function.id));
     let ids: Vec<_> = current.benchmarks.keys().map(String::as_str).collect();
     Verdict {
         baseline: path.clone(),
         findings,
+        functions,
         added: comparison
             .added
             .into_iter()

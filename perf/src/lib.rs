@@ -38,12 +38,21 @@
 //! Everything is read and checked before anything is written, and a file is
 //! written beside its place and renamed into it: an error leaves what was there.
 
+pub mod ab;
+pub mod bisect;
 pub mod compare;
 pub mod error;
 pub mod gate;
+pub mod git;
+pub mod history;
+pub mod html;
 pub mod limits;
+pub mod measure;
+pub mod plot;
+pub mod program;
 pub mod provenance;
 pub mod read;
 pub mod record;
 pub mod report;
+pub mod stats;
 pub mod store;

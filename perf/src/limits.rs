@@ -53,6 +53,17 @@ impl Default for Limit {
     }
 }
 
+/// A pattern of benchmarks' names, in which `*` is any text; or what is wrong
+/// with it.
+///
+/// # Errors
+/// A sentence.
+pub fn pattern(text: &str) -> std::result::Result<GlobMatcher, String> {
+    let glob =
+        Glob::new(text).map_err(|error| format!("`{text}` is not a pattern: {}", error.kind()))?;
+    Ok(glob.compile_matcher())
+}
+
 /// A file of limits, checked.
 #[derive(Debug, Default)]
 pub struct Limits {
@@ -150,14 +161,9 @@ impl Limits {
                 ignore_below,
                 max,
             };
-            let glob = Glob::new(&id).map_err(|error| {
-                content(
-                    format!("`{id}` is not a pattern: {}", error.kind()),
-                    "`*` is any text",
-                )
-            })?;
+            let glob = pattern(&id).map_err(|problem| content(problem, "`*` is any text"))?;
             check.push((format!("`{id}`"), fields.over(default)));
-            limits.entries.push((glob.compile_matcher(), fields));
+            limits.entries.push((glob, fields));
         }
         for (place, limit) in check {
             let Limit {

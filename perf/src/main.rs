@@ -1,5 +1,6 @@
 //! The command line; see the library for what it does and why.
 
+mod args;
 mod cli;
 
 use clap::Parser;
@@ -7,7 +8,7 @@ use miette::{MietteHandlerOpts, ReportHandler};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    match cli::run(args::Cli::parse()) {
         Ok(outcome) => ExitCode::from(outcome as u8),
         Err(error) => {
             // Terminals wrap lines well; a path broken in two cannot be copied.

@@ -53,7 +53,7 @@ fn output(folder: &Path, program: &OsStr, args: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-fn cpu() -> Option<String> {
+pub(crate) fn cpu() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
     cpu_model(&info)
 }

@@ -11,7 +11,8 @@
 //!   "benchmarks": {
 //!     "insn_get::get::umbra_hit::n1k": {
 //!       "source": "iai-callgrind",
-//!       "metrics": { "Ir": { "value": 40211, "unit": "instructions" }, … }
+//!       "metrics": { "Ir": { "value": 40211, "unit": "instructions" }, … },
+//!       "functions": { "umbra_shadow::…::get": { "shadow/src/raw/line.rs": 9120, … }, … }
 //!     }
 //!   }
 //! }
@@ -105,7 +106,14 @@ pub struct Benchmark {
     pub source: Source,
     /// The values, by the name that the source gives them.
     pub metrics: BTreeMap<String, Measure>,
+    /// What each function cost by itself, if the source knows.
+    #[serde(default, skip_serializing_if = "Functions::is_empty")]
+    pub functions: Functions,
 }
+
+/// Instructions by function and, as others are inlined into it, by source file.
+/// What costs less than a thousandth of its benchmark is left out.
+pub type Functions = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,13 +1,18 @@
-//! Reports: Markdown for people and pull requests. JSON needs nothing here, the
-//! types serialize themselves.
+//! Reports as Markdown, for people and pull requests. JSON needs nothing here,
+//! the types serialize themselves; [`crate::html`] makes pages.
 
-use crate::compare::{Comparison, Row};
+use crate::ab::{self, Finding as Wall};
+use crate::bisect::{Answer, Seen};
+use crate::compare::{Comparison, Moved, Row};
 use crate::gate::{Finding, Judgement, Outcome, Verdict};
+use crate::git::Commit;
+use crate::history::{History, Series, sparkline};
 use crate::record::{Measure, Provenance, Record, Source};
+use crate::stats::Interval;
 use std::fmt::Write;
 
 /// Who measured what, as a heading.
-const fn heading(source: Source) -> &'static str {
+pub(crate) const fn heading(source: Source) -> &'static str {
     match source {
         Source::IaiCallgrind => "Instructions (iai-callgrind)",
         Source::Criterion => "Wall time (criterion)",
@@ -16,7 +21,8 @@ const fn heading(source: Source) -> &'static str {
 }
 
 /// The metrics that a table shows; a record holds more.
-fn shown(source: Source, metric: &str) -> bool {
+#[must_use]
+pub fn shown(source: Source, metric: &str) -> bool {
     match source {
         Source::IaiCallgrind => matches!(metric, "Ir" | "EstimatedCycles"),
         Source::Criterion => matches!(metric, "median" | "median_per_element"),
@@ -147,9 +153,40 @@ pub fn comparison(comparison: &Comparison) -> String {
             );
         }
     }
+    functions(&mut out, &comparison.functions);
     list(&mut out, "New", &comparison.added);
     list(&mut out, "Gone", &comparison.gone);
     out
+}
+
+/// Functions that a table shows of each benchmark; JSON has all of them.
+const FUNCTIONS: usize = 5;
+
+fn functions(out: &mut String, moved: &[Moved]) {
+    if moved.is_empty() {
+        return;
+    }
+    line!(
+        out,
+        "\n## Functions that moved\n\n| benchmark | function | file | before | now | change \
+         |\n|---|---|---|---:|---:|---:|"
+    );
+    for of_benchmark in moved.chunk_by(|a, b| a.id == b.id) {
+        for function in of_benchmark.iter().take(FUNCTIONS) {
+            let Moved {
+                id,
+                function: name,
+                file,
+                old,
+                new,
+            } = function;
+            let change = function.change();
+            line!(
+                out,
+                "| `{id}` | `{name}` | {file} | {old} | {new} | {change:+} |"
+            );
+        }
+    }
 }
 
 fn list(out: &mut String, title: &str, ids: &[String]) {
@@ -161,7 +198,7 @@ fn list(out: &mut String, title: &str, ids: &[String]) {
     }
 }
 
-fn change(row: &Row) -> String {
+pub(crate) fn change(row: &Row) -> String {
     let percent = match row.percent {
         Some(percent) => format!("{percent:+.2} %"),
         None => "from nothing".to_owned(),
@@ -230,6 +267,7 @@ pub fn verdict(verdict: &Verdict) -> String {
             );
         }
     }
+    functions(&mut out, &verdict.functions);
     list(
         &mut out,
         "Not judged, since the baseline does not have them",
@@ -258,8 +296,8 @@ fn advice(out: &mut String, verdict: &Verdict) {
     let mut advice = Vec::new();
     if verdict.outcome() == Outcome::Regressed {
         advice.push(
-            "Find what costs more (`callgrind_annotate` on the benchmark's `callgrind.*.out`) and \
-             take it back; or, if it buys something, record a new baseline and say in the commit \
+            "Find what costs more (the functions above, `umbra-perf bisect`, `callgrind_annotate` \
+             on the benchmark's `callgrind.*.out`) and take it back; or, if it buys something, record a new baseline and say in the commit \
              what.",
         );
     }
@@ -283,4 +321,143 @@ fn advice(out: &mut String, verdict: &Verdict) {
             line!(out, "- {sentence}");
         }
     }
+}
+
+/// The history of each benchmark as Markdown.
+#[must_use]
+pub fn history(history: &History, series: &[Series]) -> String {
+    let mut out = String::from("# History\n\n");
+    line!(
+        out,
+        "{} runs. `·` in a history: the runs around it cannot be compared.\n",
+        history.runs.len()
+    );
+    line!(
+        out,
+        "| benchmark | metric | first | now | history | last move |\n|---|---|---:|---:|---|---|"
+    );
+    for series in series {
+        let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
+            continue;
+        };
+        let moved = match series.last_step() {
+            Some((point, percent)) => format!("{percent:+.2} % at {}", point.label),
+            None => "none".to_owned(),
+        };
+        line!(
+            out,
+            "| `{}` | {} | {} | {} | {} | {moved} |",
+            series.id,
+            series.metric,
+            first.value,
+            last.value,
+            sparkline(series)
+        );
+    }
+    list(
+        &mut out,
+        "Versions that could not be read",
+        &history.unreadable,
+    );
+    out
+}
+
+fn commit(commit: &Commit) -> String {
+    format!("{} {}", commit.short(), commit.subject)
+}
+
+/// The answer of a bisection as Markdown, with its evidence.
+#[must_use]
+pub fn bisection(answer: &Answer) -> String {
+    let mut out = String::new();
+    let Answer {
+        benchmark, metric, ..
+    } = answer;
+    match &answer.first[..] {
+        [first] => line!(out, "First past the limit: {}\n", commit(first)),
+        several => {
+            line!(
+                out,
+                "One of these is the first past the limit; those between could not be measured:\n"
+            );
+            for candidate in several {
+                line!(out, "- {}", commit(candidate));
+            }
+            line!(out, "");
+        }
+    }
+    if let Some((before, after)) = answer.values {
+        line!(
+            out,
+            "`{benchmark}` {metric}: {before} before it, {after} with it."
+        );
+    }
+    functions(&mut out, &answer.functions);
+    line!(
+        out,
+        "\n## Measured\n\nA move is more than {} %.\n\n| commit | value | change | |\n|---|---:|---:|---|",
+        answer.limit
+    );
+    for step in &answer.steps {
+        let value = step
+            .value
+            .map_or_else(|| "none".to_owned(), |v| v.to_string());
+        let change = step
+            .percent
+            .map_or_else(String::new, |p| format!("{p:+.2} %"));
+        let seen = match step.seen {
+            Seen::Good => "good",
+            Seen::Bad => "bad",
+            Seen::Skipped => "skipped",
+        };
+        let reason = step
+            .reason
+            .as_deref()
+            .and_then(|reason| reason.lines().next());
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let name = commit(&step.commit);
+        line!(out, "| {name} | {value} | {change} | {seen}{reason} |");
+    }
+    out
+}
+
+/// Wall time of two commits as Markdown.
+#[must_use]
+pub fn wall(comparison: &ab::Comparison) -> String {
+    let mut out = String::from("# Wall time, process by process\n\n");
+    line!(out, "Before: {}  ", commit(&comparison.old));
+    line!(out, "Now: {}\n", commit(&comparison.new));
+    let confidence = comparison.confidence * 100.0;
+    line!(
+        out,
+        "| benchmark | before | now | change | {confidence} % interval | |\n|---|---:|---:|---:|---|---|"
+    );
+    for row in &comparison.rows {
+        let Interval {
+            low,
+            estimate,
+            high,
+        } = row.change;
+        let finding = match row.finding {
+            Wall::Slower => "slower",
+            Wall::Faster => "faster",
+            Wall::Unclear => "no difference seen",
+        };
+        line!(
+            out,
+            "| `{}` | {:.1} ns | {:.1} ns | {estimate:+.2} % | {low:+.2} % to {high:+.2} % | {finding} |",
+            row.id,
+            row.old,
+            row.new,
+        );
+    }
+    list(&mut out, "New", &comparison.added);
+    list(&mut out, "Gone", &comparison.gone);
+    let pairs = comparison.rows.first().map_or(0, |row| row.pairs.len());
+    let cpu = comparison.cpu.as_deref().unwrap_or("an unknown processor");
+    line!(
+        out,
+        "\n{pairs} pairs of processes on {cpu}. The times are medians over processes; the interval resamples pairs."
+    );
+    out
 }

@@ -26,13 +26,20 @@ pub fn text(path: &Path) -> Result<String> {
 /// cut off, is not a record, is of another version, holds a number that is none,
 /// or holds no benchmark.
 pub fn load(path: &Path) -> Result<Record> {
+    parse(path, &text(path)?)
+}
+
+/// Reads a record from a text; `path` is where it came from.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(path: &Path, text: &str) -> Result<Record> {
     /// What every version has.
     #[derive(Deserialize)]
     struct Head {
         format: String,
         version: u32,
     }
-    let text = text(path)?;
     let content = |problem: String, help: &str| Error::Content {
         path: path.to_owned(),
         problem,
@@ -40,7 +47,7 @@ pub fn load(path: &Path) -> Result<Record> {
     };
     let what = "a record made by `umbra-perf record`";
     let head: Head =
-        serde_json::from_str(&text).map_err(|error| Error::json(path, &text, &error, what))?;
+        serde_json::from_str(text).map_err(|error| Error::json(path, text, &error, what))?;
     if head.format != FORMAT {
         return Err(content(
             format!("its format is `{}`, not `{FORMAT}`", head.format),
@@ -57,7 +64,7 @@ pub fn load(path: &Path) -> Result<Record> {
         ));
     }
     let record: Record =
-        serde_json::from_str(&text).map_err(|error| Error::json(path, &text, &error, what))?;
+        serde_json::from_str(text).map_err(|error| Error::json(path, text, &error, what))?;
     if record.benchmarks.is_empty() {
         return Err(content(
             "the record holds no benchmark".to_owned(),

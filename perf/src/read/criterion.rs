@@ -7,7 +7,7 @@
 
 use super::{Harvest, files};
 use crate::error::{Error, Result};
-use crate::record::{Benchmark, Measure, Source, Unit, Value};
+use crate::record::{Benchmark, Functions, Measure, Source, Unit, Value};
 use crate::store;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -112,5 +112,6 @@ fn benchmark(estimates: &Estimates, id: &Id) -> Benchmark {
     Benchmark {
         source: Source::Criterion,
         metrics,
+        functions: Functions::new(),
     }
 }

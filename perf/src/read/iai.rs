@@ -8,14 +8,14 @@
 //! A benchmark's id is its module path and, if it has one, the id of its case:
 //! `insn_get::get::umbra_hit::n1k`.
 
-use super::{Harvest, files};
+use super::{Harvest, callgrind, files};
 use crate::error::{Error, Result};
-use crate::record::{Benchmark, Measure, Source, Unit, Value};
+use crate::record::{Benchmark, Functions, Measure, Source, Unit, Value};
 use crate::store;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The version of the format that is understood.
 const VERSION: &str = "6";
@@ -27,6 +27,7 @@ struct Head {
 
 #[derive(Deserialize)]
 struct Summary {
+    project_root: PathBuf,
     module_path: String,
     id: Option<String>,
     profiles: Vec<Profile>,
@@ -34,6 +35,9 @@ struct Summary {
 
 #[derive(Deserialize)]
 struct Profile {
+    tool: String,
+    #[serde(default)]
+    out_paths: Vec<PathBuf>,
     summaries: Data,
 }
 
@@ -113,6 +117,7 @@ fn parse(path: &Path, text: &str) -> Result<(String, Benchmark)> {
         Some(case) => format!("{}::{case}", summary.module_path),
         None => summary.module_path,
     };
+    let functions = functions(path, &summary.profiles, &summary.project_root)?;
     let events = summary
         .profiles
         .into_iter()
@@ -159,8 +164,25 @@ fn parse(path: &Path, text: &str) -> Result<(String, Benchmark)> {
         Benchmark {
             source: Source::IaiCallgrind,
             metrics,
+            functions,
         },
     ))
+}
+
+/// What the functions cost, from callgrind's output beside the summary. The
+/// summary names it by its path on the machine that made it; the folder may have
+/// been copied since, and without the output there is just less to tell.
+fn functions(summary: &Path, profiles: &[Profile], root: &Path) -> Result<Functions> {
+    let mut functions = Functions::new();
+    let outputs = profiles
+        .iter()
+        .filter(|profile| profile.tool == "Callgrind")
+        .flat_map(|profile| &profile.out_paths)
+        .filter_map(|path| Some(summary.with_file_name(path.file_name()?)));
+    for path in outputs.filter(|path| path.exists()) {
+        callgrind::read(&path, "Ir", root, &mut functions)?;
+    }
+    Ok(functions)
 }
 
 /// Whether an event is computed from others that are recorded: a committed

@@ -4,6 +4,7 @@
 //! which refuses an id that it already has: a sum over stale and fresh output
 //! must not pass for a measurement.
 
+pub mod callgrind;
 pub mod criterion;
 pub mod iai;
 pub mod vm;

@@ -7,7 +7,7 @@
 
 use super::Harvest;
 use crate::error::{Error, Result};
-use crate::record::{Benchmark, Measure, Source, Unit, Value};
+use crate::record::{Benchmark, Functions, Measure, Source, Unit, Value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,6 +80,7 @@ pub fn read(log: &Path, harvest: &mut Harvest) -> Result<()> {
             Benchmark {
                 source: Source::Vm,
                 metrics,
+                functions: Functions::new(),
             },
             log,
         )?;

@@ -115,3 +115,67 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// A git repository in a scratch folder, whose benchmark's count is in a file: a
+/// commit is one number, and measuring it takes no time.
+pub(crate) struct Project(pub(crate) Scratch);
+
+impl Project {
+    /// The id of its benchmark.
+    pub(crate) const BENCHMARK: &str = "insn_get::get::klp_hit::n1k";
+
+    /// What runs its benchmark: writes the summary that iai-callgrind would.
+    pub(crate) const COMMAND: [&str; 3] = ["--", "sh", "bench.sh"];
+
+    pub(crate) fn new() -> Self {
+        let project = Self(Scratch::new());
+        let scratch = &project.0;
+        let summary = "iai/umbra-benches/insn_get/get/klp_hit.n1k/summary.json";
+        let text = fs::read_to_string(fixtures().join(summary)).expect("the summary");
+        let (before, after) = text.split_once("\"Int\":24504").expect("its count");
+        assert!(
+            after.contains("\"Int\":24504"),
+            "once for a part, once for the total"
+        );
+        scratch.write("head", &format!("{before}\"Int\":"));
+        scratch.write("tail", &after.replace("\"Int\":24504", "\"Int\":@"));
+        scratch.write(
+            "bench.sh",
+            "set -e\n\
+             test ! -e broken || { echo 'does not build' >&2; exit 101; }\n\
+             ir=$(cat cost)\n\
+             out=$CARGO_TARGET_DIR/iai/p; mkdir -p $out\n\
+             { cat head; printf %s $ir; sed s/@/$ir/g tail; } > $out/summary.json\n\
+             test ! -e renamed || sed -i s/klp_hit/klp_found/g $out/summary.json\n",
+        );
+        project.git(&["init", "--quiet", "--initial-branch=main"]);
+        project
+    }
+
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+            .args(args)
+            .current_dir(self.0.path("."))
+            .output()
+            .expect("to run git");
+        assert!(output.status.success(), "git {args:?}: {output:?}");
+        String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .trim()
+            .to_owned()
+    }
+
+    /// Commits everything; the commit's id.
+    pub(crate) fn commit(&self, subject: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "-m", subject]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// A commit at which the benchmark costs so many instructions.
+    pub(crate) fn costs(&self, instructions: u64, subject: &str) -> String {
+        self.0.write("cost", &format!("{instructions}\n"));
+        self.commit(subject)
+    }
+}

@@ -1,0 +1,130 @@
+//! Measuring a commit: check it out, run its benchmarks, read what they leave.
+
+use crate::error::{Error, Result};
+use crate::git::{Commit, Copy, Repository};
+use crate::program;
+use crate::provenance;
+use crate::read::{self, Harvest};
+use crate::record::Record;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The benchmarks' command where none is given.
+pub const USUAL: [&str; 4] = ["cargo", "bench", "--", "--save-summary=json"];
+
+/// A place to measure commits in, one after the other. What is built is kept
+/// from one to the next, in the same folder: paths are part of a binary, and a
+/// longer one can cost an instruction.
+#[derive(Debug)]
+pub struct Bench {
+    copy: Copy,
+    command: Vec<String>,
+    target: PathBuf,
+}
+
+impl Bench {
+    /// A copy of the repository, and the command that runs its benchmarks in the
+    /// project's folder. It finds `CARGO_TARGET_DIR` set.
+    ///
+    /// # Errors
+    /// As [`Repository::copy`].
+    pub fn new(repository: &Repository, command: &[String]) -> Result<Self> {
+        let copy = repository.copy()?;
+        let target = copy.beside("target");
+        let command = if command.is_empty() {
+            USUAL.map(str::to_owned).to_vec()
+        } else {
+            command.to_vec()
+        };
+        Ok(Self {
+            copy,
+            command,
+            target,
+        })
+    }
+
+    /// The copy.
+    #[must_use]
+    pub fn copy(&self) -> &Copy {
+        &self.copy
+    }
+
+    /// Measures a commit.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if it does not build or its benchmarks fail;
+    /// [`Error::NoOutput`] if they leave nothing.
+    pub fn measure(&self, commit: &Commit) -> Result<Record> {
+        self.copy.check_out(commit)?;
+        self.measure_here()
+    }
+
+    /// Measures what is laid out in the copy.
+    ///
+    /// # Errors
+    /// As [`Self::measure`].
+    pub fn measure_here(&self) -> Result<Record> {
+        let project = self.copy.project();
+        for name in ["iai", "criterion"] {
+            remove(&self.target.join(name))?;
+        }
+        let mut words = self.command.iter();
+        let mut command = Command::new(words.next().map_or("true", String::as_str));
+        command
+            .args(words)
+            .current_dir(&project)
+            .env("CARGO_TARGET_DIR", &self.target);
+        forget_cargo(&mut command);
+        program::output(
+            &mut command,
+            "run it in the project's folder; another command can be given after `--`",
+        )?;
+        let record = harvest(&project, &self.target);
+        // What the build wrote (a lock file, say) must not stop the next checkout.
+        self.copy.clean()?;
+        record
+    }
+}
+
+/// What a target folder holds, as a record of the project there.
+fn harvest(project: &Path, target: &Path) -> Result<Record> {
+    let mut harvest = Harvest::default();
+    let (iai, criterion) = (target.join("iai"), target.join("criterion"));
+    if iai.exists() {
+        read::iai::read(&iai, &mut harvest)?;
+    }
+    if criterion.exists() {
+        read::criterion::read(&criterion, &mut harvest)?;
+    }
+    if harvest.is_empty() {
+        return Err(Error::NoOutput {
+            places: "$CARGO_TARGET_DIR/iai, $CARGO_TARGET_DIR/criterion".to_owned(),
+        });
+    }
+    let mut provenance = provenance::here(project, None);
+    provenance.iai_callgrind_summary = harvest.iai_version().map(str::to_owned);
+    Ok(Record::new(provenance, harvest.into_benchmarks()))
+}
+
+/// Under `cargo run` or `cargo test` the environment describes our own package;
+/// the other one's build must not take it for its own.
+pub(crate) fn forget_cargo(command: &mut Command) {
+    for (key, _) in std::env::vars_os() {
+        let name = key.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&key);
+        }
+    }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Write {
+            path: folder.to_owned(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,168 @@
+//! Measuring commits: bisection, and the gate by another commit.
+
+mod common;
+
+use common::Project;
+
+/// Asks which commit moved the benchmark, and leaves the repository alone.
+fn bisect(project: &Project, args: &[&str]) -> common::Run {
+    let before = project.git(&["for-each-ref"]) + &project.git(&["worktree", "list"]);
+    let args = [
+        &["bisect", "--benchmark", Project::BENCHMARK],
+        args,
+        &Project::COMMAND,
+    ]
+    .concat();
+    let run = project.0.run(&args);
+    let after = project.git(&["for-each-ref"]) + &project.git(&["worktree", "list"]);
+    assert_eq!(before, after);
+    assert_eq!(project.git(&["status", "--porcelain"]), "");
+    run
+}
+
+#[test]
+fn the_commit_that_moved_it_is_found_with_its_evidence() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    for i in 1..6 {
+        project.costs(1000 + i, &format!("noise {i}"));
+    }
+    let culprit = project.costs(1100, "the culprit");
+    for i in 1..6 {
+        project.costs(1100 + i, &format!("later {i}"));
+    }
+    let run = bisect(&project, &["--good", &good]);
+    run.says(
+        0,
+        &[
+            &format!("First past the limit: {} the culprit", &culprit[..10]),
+            "1,005 before it, 1,100 with it",
+            "+10.00 %",
+        ],
+    );
+    // Halving eleven commits and both ends, not one by one.
+    let measured = run.stdout.matches("| good |").count() + run.stdout.matches("| bad |").count();
+    assert!((4..=7).contains(&measured), "{measured}: {}", run.stdout);
+}
+
+#[test]
+fn an_improvement_is_a_move_too() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    project.costs(1001, "noise");
+    let faster = project.costs(900, "faster");
+    project.costs(901, "noise");
+    let line = format!("First past the limit: {} faster", &faster[..10]);
+    bisect(&project, &["--good", &good]).says(0, &[&line, "-10.00 %"]);
+}
+
+#[test]
+fn a_commit_that_does_not_build_is_gone_round() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    project.costs(1001, "fine");
+    project.0.write("broken", "");
+    project.commit("does not build");
+    std::fs::remove_file(project.0.path("broken")).expect("to remove it");
+    project.costs(1002, "mended");
+    let culprit = project.costs(1100, "the culprit");
+    project.costs(1101, "later");
+    let line = format!("First past the limit: {} the culprit", &culprit[..10]);
+    bisect(&project, &["--good", &good]).says(0, &[&line]);
+}
+
+#[test]
+fn commits_that_cannot_be_told_apart_are_all_named() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    project.0.write("broken", "");
+    let between = project.commit("does not build");
+    std::fs::remove_file(project.0.path("broken")).expect("to remove it");
+    let bad = project.costs(1100, "builds again");
+    bisect(&project, &["--good", &good]).says(
+        0,
+        &[
+            "One of these is the first past the limit",
+            &between[..10],
+            &bad[..10],
+            "skipped: `sh bench.sh` failed",
+        ],
+    );
+}
+
+#[test]
+fn what_did_not_move_or_is_not_there_is_no_question() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    project.costs(1005, "half a percent");
+    bisect(&project, &["--good", &good]).says(
+        2,
+        &[
+            "did not move past 1 %",
+            "1,000 at",
+            "1,005 at",
+            "smaller --limit",
+        ],
+    );
+    bisect(&project, &["--good", &good, "--limit", "0.4"]).says(0, &["half a percent"]);
+    bisect(&project, &["--good", &good, "--metric", "Xy"]).says(2, &["there is no `Xy`"]);
+    bisect(&project, &["--good", "nonsense"]).says(2, &["`nonsense` is no commit here"]);
+    bisect(&project, &["--good", "HEAD", "--bad", &good]).says(2, &["is no ancestor of"]);
+    bisect(&project, &["--good", &good, "--limit", "NaN"]).says(2, &["must be above 0"]);
+}
+
+#[test]
+fn a_renamed_benchmark_is_said_to_be_missing_with_those_there_are() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    project.0.write("renamed", "");
+    project.costs(1100, "renamed it");
+    bisect(&project, &["--good", &good]).says(
+        2,
+        &[
+            "there is no `Ir` of a benchmark",
+            "insn_get::get::klp_found::n1k",
+        ],
+    );
+}
+
+#[test]
+fn an_end_that_does_not_build_shows_what_was_said() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    project.0.write("broken", "");
+    project.commit("does not build");
+    bisect(&project, &["--good", &good]).says(2, &["exit status: 101", "does not build"]);
+}
+
+fn gate(project: &Project, args: &[&str]) -> common::Run {
+    let args = [&["gate", "--against", "HEAD^"], args, &Project::COMMAND].concat();
+    project.0.run(&args)
+}
+
+#[test]
+fn the_gate_measures_both_commits_where_there_is_no_baseline() {
+    let project = Project::new();
+    project.costs(1000, "start");
+    project.costs(1005, "half a percent");
+    gate(&project, &[]).says(0, &["Gate: fine", "1 worse within the limit"]);
+    project.costs(1100, "too much");
+    let run = gate(&project, &["--keep", "kept"]);
+    run.says(
+        3,
+        &["Gate: regressed", Project::BENCHMARK, "against commit"],
+    );
+    // What it kept are records like any other.
+    let kept = ["report", "kept/new.json", "--since", "kept/old.json"];
+    project.0.run(&kept).says(0, &["1,005", "1,100"]);
+}
+
+#[test]
+fn the_gate_writes_nothing_if_one_of_them_cannot_be_measured() {
+    let project = Project::new();
+    project.costs(1000, "start");
+    project.0.write("broken", "");
+    project.commit("does not build");
+    gate(&project, &["--keep", "kept"]).says(2, &["does not build"]);
+    assert!(!project.0.path("kept").exists());
+}
