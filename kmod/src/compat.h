@@ -28,6 +28,19 @@
 	unregister_ftrace_direct(ops, addr, false)
 #endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define umbra_set_ip(fregs, ip)	ftrace_instruction_pointer_set(fregs, ip)
+#else
+#define umbra_set_ip(fregs, ip)	ftrace_regs_set_instruction_pointer(fregs, ip)
+#endif
+
+/* As the livepatch core asks for: arguments are enough to change the way. */
+#ifdef CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS
+#define UMBRA_IPMODIFY_FLAGS	FTRACE_OPS_FL_IPMODIFY
+#else
+#define UMBRA_IPMODIFY_FLAGS	(FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_SAVE_REGS)
+#endif
+
 /*
  * Where a function goes on behind ftrace's call. A kprobe's address is that of
  * the call: with IBT that is 4 behind the symbol.

@@ -66,6 +66,48 @@ int umbra_c_resolve(const char *symbol, unsigned long *addr)
 }
 
 /**
+ * umbra_c_lookup - find what the kernel does not export
+ * @symbol: a function or a variable
+ *
+ * A kprobe on data is refused, but only after the name was looked up.
+ *
+ * Return: its address (on kernels with IBT that of a function's call to ftrace),
+ * or 0.
+ */
+unsigned long umbra_c_lookup(const char *symbol)
+{
+	struct kprobe probe = {
+		.symbol_name = symbol,
+		.flags = KPROBE_FLAG_DISABLED,
+	};
+
+	if (!register_kprobe(&probe))
+		unregister_kprobe(&probe);
+	return (unsigned long)probe.addr;
+}
+
+/**
+ * umbra_c_entry - find the address by which ftrace knows a function
+ * @addr: the function
+ * @entry: where to put it
+ *
+ * Return: 0 or -ENOENT.
+ */
+int umbra_c_entry(unsigned long addr, unsigned long *entry)
+{
+	struct kprobe probe = {
+		.addr = (void *)addr,
+		.flags = KPROBE_FLAG_DISABLED,
+	};
+
+	if (register_kprobe(&probe))
+		return -ENOENT;
+	*entry = (unsigned long)probe.addr;
+	unregister_kprobe(&probe);
+	return 0;
+}
+
+/**
  * umbra_c_attach - put a slot's trampoline on a function
  * @slot: a free slot
  * @addr: from umbra_c_resolve()

@@ -18,6 +18,11 @@ struct module;
 struct seq_file;
 struct umbra_target;
 
+/* What umbra_rs_livepatch_write() answers, if no errno. */
+#define UMBRA_LIVEPATCH_NOT_OURS	0
+#define UMBRA_LIVEPATCH_BEGUN		1
+#define UMBRA_LIVEPATCH_REVERSE		2
+
 /* One hook's place: what the trampoline of the same index reads. */
 struct umbra_slot {
 	/* NULL: closed, the call goes on to the original. */
@@ -37,6 +42,7 @@ struct umbra_counters {
 extern struct umbra_slot umbra_slots[UMBRA_SLOTS];
 extern const unsigned long umbra_trampolines[UMBRA_SLOTS];
 extern const unsigned long umbra_originals[UMBRA_SLOTS];
+void umbra_call(unsigned long function);
 
 /* api.c, called by trampoline.S */
 const void *umbra_decide(const struct umbra_target *target, const void *obj);
@@ -46,6 +52,8 @@ int umbra_c_resolve(const char *symbol, unsigned long *addr);
 int umbra_c_attach(u32 slot, unsigned long addr);
 void umbra_c_detach(u32 slot);
 void umbra_c_synchronize_tasks(void);
+unsigned long umbra_c_lookup(const char *symbol);
+int umbra_c_entry(unsigned long addr, unsigned long *entry);
 
 /* shim.c */
 int umbra_shim_init(void);
@@ -60,6 +68,7 @@ void umbra_c_synchronize_rcu(void);
 void umbra_c_queue_reclaim(void);
 void umbra_c_flush_reclaim(void);
 u64 umbra_c_seed(void);
+bool umbra_c_owns_control(void);
 int umbra_c_lock(void);
 void umbra_c_unlock(void);
 bool umbra_c_module_get(struct module *mod);
@@ -69,6 +78,10 @@ void umbra_c_log(int level, const u8 *text, size_t len);
 void umbra_c_seq_write(struct seq_file *m, const u8 *text, size_t len);
 void umbra_c_count(bool hit, bool diverted);
 void umbra_c_counters(struct umbra_counters *sum);
+
+/* livepatch.c */
+bool umbra_c_livepatch_forced(struct umbra_patch *patch);
+void umbra_livepatch_exit(void);
 
 /* show.c */
 int umbra_show_init(void);
@@ -88,6 +101,14 @@ void umbra_rs_klp_free_all(unsigned long id,
 					umbra_shadow_dtor_t dtor),
 			   umbra_shadow_dtor_t dtor);
 int umbra_rs_disable_name(const char *name, size_t len);
+int umbra_rs_livepatch_begin(struct umbra_patch *patch);
+void umbra_rs_livepatch_begun(struct umbra_patch *patch, int result);
+int umbra_rs_livepatch_start(struct umbra_patch *patch);
+void umbra_rs_livepatch_end(struct umbra_patch *patch, bool patched);
+int umbra_rs_livepatch_write(struct umbra_patch *patch, bool enable);
+void umbra_rs_livepatch_reversed(struct umbra_patch *patch);
+void umbra_rs_livepatch_abandon(struct umbra_patch *patch, int result);
+bool umbra_rs_livepatch_any(void);
 void umbra_rs_show_patches(struct seq_file *m);
 void umbra_rs_show_states(struct seq_file *m);
 void umbra_rs_show_types(struct seq_file *m);

@@ -42,6 +42,7 @@ err_shim:
 
 static void __exit umbra_exit(void)
 {
+	umbra_livepatch_exit();
 	umbra_show_exit();
 	umbra_rs_exit();
 	umbra_shim_exit();

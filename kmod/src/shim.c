@@ -173,6 +173,13 @@ u64 umbra_c_seed(void)
 static DEFINE_MUTEX(umbra_control);
 static struct task_struct *umbra_control_owner;
 
+/* Whether the caller is a callback that runs under the control lock. */
+bool umbra_c_owns_control(void)
+{
+	/* Only a task itself can have stored its own address here. */
+	return READ_ONCE(umbra_control_owner) == current;
+}
+
 /**
  * umbra_c_lock - take the lock of the control path
  *
@@ -181,8 +188,7 @@ static struct task_struct *umbra_control_owner;
  */
 int umbra_c_lock(void)
 {
-	/* Only a task itself can have stored its own address here. */
-	if (READ_ONCE(umbra_control_owner) == current)
+	if (umbra_c_owns_control())
 		return -EDEADLK;
 	mutex_lock(&umbra_control);
 	WRITE_ONCE(umbra_control_owner, current);

@@ -69,6 +69,13 @@ SYM_FUNC_START_LOCAL(umbra_go)
 	RET
 SYM_FUNC_END(umbra_go)
 
+/* Calls the function at %rdi, which takes nothing, without an indirect branch. */
+SYM_FUNC_START(umbra_call)
+	movq	%rdi, %r11
+	call	umbra_go
+	RET
+SYM_FUNC_END(umbra_call)
+
 .macro UMBRA_SLOT n
 	.balign 32
 SYM_FUNC_START_LOCAL(umbra_trampoline_\n)

@@ -26,6 +26,12 @@ pub(crate) struct Record {
     /// The hooks' targets, in their order; never grown once the engine knows
     /// their addresses.
     pub(crate) targets: Vec<Target>,
+    /// Its name.
+    pub(crate) name: Name,
+    /// The stock core changes its code, not our hooks.
+    pub(crate) livepatch: bool,
+    /// A forced transition took it away; its code may still run.
+    pub(crate) pinned: bool,
     /// The engine has removed it.
     pub(crate) gone: bool,
     /// The reference to the patch's module.
@@ -158,6 +164,9 @@ pub(crate) unsafe fn describe(patch: *mut CPatch) -> Result<(Patch, Record), Err
         Record {
             patch,
             targets,
+            name,
+            livepatch: false,
+            pinned: false,
             gone: false,
             _module: module,
         },

@@ -107,4 +107,6 @@ unsafe extern "C" {
     pub(crate) safe fn umbra_c_attach(slot: u32, addr: c_ulong) -> c_int;
     pub(crate) safe fn umbra_c_detach(slot: u32);
     pub(crate) safe fn umbra_c_synchronize_tasks();
+
+    pub(crate) fn umbra_c_livepatch_forced(patch: *mut CPatch) -> bool;
 }

@@ -24,6 +24,7 @@
 
 extern crate alloc;
 
+mod adapter;
 mod describe;
 mod ffi;
 mod global;

@@ -14,10 +14,11 @@ use core::ffi::{c_int, c_uint};
 
 use umbra_shadow::Smr;
 use umbra_state::{
-    Callback, Change, Engine, Errno, Event, Host, Installed, Name, Patch, Progress, Reason, Rules,
-    State, Status, Switch,
+    Callback, Change, Direction, Engine, Errno, Event, Host, Installed, Name, Patch, Progress,
+    Reason, Rules, State, Status, Switch,
 };
 
+use crate::adapter::{Core, Driver, takes_livepatches};
 use crate::describe::{Record, describe, no_memory};
 use crate::ffi::{self, CHook, CPatch, CState};
 use crate::global::{Locked, global};
@@ -29,9 +30,10 @@ const ENOSPC: Errno = Errno(-28);
 
 /// What the control lock protects.
 pub(crate) struct Control {
-    engine: Engine,
+    pub(crate) engine: Engine,
     slots: Slots,
-    records: Vec<Record>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) driver: Driver,
 }
 
 impl Control {
@@ -41,6 +43,7 @@ impl Control {
             engine: Engine::new(seed, Rules::Umbra),
             slots,
             records: Vec::new(),
+            driver: Driver::new(),
         }
     }
 
@@ -54,7 +57,51 @@ impl Control {
         &self.slots
     }
 
+    /// The engine, and the host that it works with.
+    pub(crate) fn split(&mut self, core: Core) -> (&mut Engine, KernelHost<'_>) {
+        let host = KernelHost {
+            slots: &mut self.slots,
+            records: &mut self.records,
+            core,
+        };
+        (&mut self.engine, host)
+    }
+
+    /// Goes on until the transition ends or waits for the livepatch core.
+    pub(crate) fn run(&mut self, core: Core) -> Status {
+        let (engine, mut host) = self.split(core);
+        engine.run(&mut host)
+    }
+
+    /// The name of a patch that we know, enabled or not.
+    pub(crate) fn record_name(&self, patch: *const CPatch) -> Name {
+        self.records
+            .iter()
+            .find(|r| core::ptr::eq(r.patch, patch))
+            .map_or(Name::EMPTY, |r| r.name)
+    }
+
     fn enable(&mut self, patch: *mut CPatch) -> Result<(), Errno> {
+        self.begin(patch, false)?;
+        let name = self.record_name(patch);
+        let outcome = match self.run(Core::Done) {
+            Status::Undone(cause) => {
+                log::error(format_args!("{name}: not enabled: {cause}"));
+                // Nothing of it is used: the engine has taken everything back.
+                self.records.pop();
+                Err(cause.errno())
+            }
+            _ => {
+                log::info(format_args!("{name}: enabled"));
+                Ok(())
+            }
+        };
+        self.records.retain(|record| !record.gone);
+        outcome
+    }
+
+    /// Reads and plans a patch, and begins to enable it. Its record is the last.
+    pub(crate) fn begin(&mut self, patch: *mut CPatch, livepatch: bool) -> Result<(), Errno> {
         // The engine knows patches by name; two records of one structure would
         // be one to us, whatever it calls itself now.
         if let Some(name) = self.name_of(patch) {
@@ -64,51 +111,45 @@ impl Control {
             return Err(Errno::EEXIST);
         }
         // SAFETY: the C caller's structure, valid until it is disabled.
-        let (described, record) = unsafe { describe(patch) }?;
+        let (described, mut record) = unsafe { describe(patch) }?;
         let name = described.name;
+        record.livepatch = livepatch;
+        if !livepatch && takes_livepatches(self, described.replace) {
+            log::error(format_args!(
+                "refused: patch {name} would replace livepatches, which only a livepatch can; \
+                 disable them by /sys/kernel/livepatch, or enable it without .replace"
+            ));
+            return Err(Errno::EBUSY);
+        }
         if self.records.try_reserve(1).is_err() {
             return Err(no_memory(name));
         }
         self.records.push(record);
-        let mut host = KernelHost {
-            slots: &mut self.slots,
-            records: &mut self.records,
-        };
-        let begun = self.engine.enable(described, &mut host);
-        let outcome = match begun {
-            Err(refusal) => {
-                log::error(format_args!("refused: {refusal}"));
-                Err(refusal.errno())
-            }
-            Ok(()) => match self.engine.run(&mut host) {
-                Status::Undone(cause) => {
-                    log::error(format_args!("{name}: not enabled: {cause}"));
-                    Err(cause.errno())
-                }
-                _ => {
-                    log::info(format_args!("{name}: enabled"));
-                    Ok(())
-                }
-            },
-        };
-        if outcome.is_err() {
-            // Nothing of it is used: the engine has taken everything back.
+        let (engine, mut host) = self.split(Core::Done);
+        engine.enable(described, &mut host).map_err(|refusal| {
+            log::error(format_args!("refused: {refusal}"));
             self.records.pop();
-        }
-        self.records.retain(|record| !record.gone);
-        outcome
+            refusal.errno()
+        })
     }
 
     fn disable(&mut self, name: &str) -> Result<(), Errno> {
-        let mut host = KernelHost {
-            slots: &mut self.slots,
-            records: &mut self.records,
-        };
-        if let Err(refusal) = self.engine.disable(name, &mut host) {
+        if self
+            .records
+            .iter()
+            .any(|r| r.livepatch && r.name.as_str() == name)
+        {
+            log::error(format_args!(
+                "refused: {name} is a livepatch; write 0 to /sys/kernel/livepatch/{name}/enabled"
+            ));
+            return Err(Errno::EINVAL);
+        }
+        let (engine, mut host) = self.split(Core::Done);
+        if let Err(refusal) = engine.disable(name, &mut host) {
             log::error(format_args!("refused: {refusal}"));
             return Err(refusal.errno());
         }
-        let status = self.engine.run(&mut host);
+        let status = engine.run(&mut host);
         if let Status::Undone(cause) = status {
             log::error(format_args!("{name}: not disabled: {cause}"));
             return Err(cause.errno());
@@ -130,9 +171,11 @@ impl Control {
 }
 
 /// The kernel, as the engine sees it.
-struct KernelHost<'a> {
+pub(crate) struct KernelHost<'a> {
     slots: &'a mut Slots,
     records: &'a mut Vec<Record>,
+    /// What the livepatch core has to do with the switch.
+    core: Core,
 }
 
 impl KernelHost<'_> {
@@ -259,6 +302,13 @@ impl Host for KernelHost<'_> {
     }
 
     fn switch(&mut self, switch: &Switch<'_>) -> Result<Progress, Errno> {
+        match (self.core, switch.direction()) {
+            _ if switch.forced() => {}
+            (Core::Done, _) => {}
+            (Core::Busy, _) => return Ok(Progress::Pending),
+            (Core::Failed, Direction::Forward) => return Err(Errno::EINVAL),
+            (Core::Failed, Direction::Back) => {}
+        }
         self.attach(switch)?;
         // From here on nothing fails.
         let mut closed = false;
@@ -309,8 +359,29 @@ impl Host for KernelHost<'_> {
         Kernel.barrier();
     }
 
+    fn quiescent(&mut self, patch: &Patch) -> bool {
+        // The switch has waited for the tasks in hooks; whom a forced livepatch
+        // left in its code nobody knows.
+        let this = |r: &&Record| r.patch.expose_provenance() == patch.cookie;
+        self.records.iter().find(this).is_some_and(|r| !r.livepatch)
+    }
+
     fn event(&mut self, event: &Event<'_>) {
         match *event {
+            Event::Quarantined(patch, state) => log::warn(format_args!(
+                "{}: state {} ({}) stays as it is, and so do its shadows: the transition was \
+                 forced, so a task may still run the code that uses them",
+                patch.name, state.id, state.name
+            )),
+            Event::Pinned(patch) => {
+                for record in self.records.iter_mut() {
+                    record.pinned |= record.patch.expose_provenance() == patch.cookie;
+                }
+                log::warn(format_args!(
+                    "{}: its module cannot be unloaded: the transition was forced",
+                    patch.name
+                ));
+            }
             Event::Gate(state, open) => self.slots.gate(state.id, open),
             Event::Called {
                 patch,
@@ -336,7 +407,7 @@ impl Host for KernelHost<'_> {
 }
 
 /// Runs `f` under the control lock; its errno, or 0.
-fn locked(f: impl FnOnce(&mut Control) -> Result<(), Errno>) -> c_int {
+pub(crate) fn locked(f: impl FnOnce(&mut Control) -> Result<(), Errno>) -> c_int {
     match Locked::take() {
         Ok(mut locked) => match f(locked.control()) {
             Ok(()) => 0,
