@@ -204,6 +204,84 @@ fn r5_compat_reports_descriptors_that_differ_and_strict_refuses_them() {
     }
 }
 
+#[test]
+fn r5_descriptors_are_compared_with_those_of_a_patch_that_is_still_there() {
+    let sized = |called: &str, size| {
+        let mut one = state(1);
+        one.shadow_size = size;
+        patch(called, [one, state(2)])
+    };
+    let differs = |called: &str, other: &str| {
+        let line = format!("{called}/{other}: 1.shadow_size");
+        vec![line, "switch".to_owned()]
+    };
+    let mut bench = Bench::new();
+    bench.on(sized("A", 8));
+    assert_eq!(bench.on(sized("B", 16)), differs("B", "A"));
+    bench.off("B");
+    assert_eq!(bench.on(sized("C", 8)), ["switch"], "as A, and B has gone");
+    assert_eq!(bench.on(sized("D", 16)), differs("D", "C"));
+    // From the front, with a replaced set, and of three.
+    bench.off("A");
+    bench.off("C");
+    assert_eq!(bench.on(sized("E", 16)), ["switch"]);
+    let mut of_set = |called, size| {
+        let mut patch = sized(called, size);
+        patch.replace = Replace::Set(1);
+        bench.on(patch)
+    };
+    assert_eq!(of_set("S", 32), differs("S", "E"));
+    assert_eq!(of_set("T", 16), differs("T", "S"));
+    assert_eq!(of_set("U", 16), ["switch"]);
+
+    // Strictly, that is a refusal less.
+    let strict = Engine::new(1, Rules::Umbra).with_strictness(Strictness::Strict);
+    bench.engine = strict;
+    bench.lab = Lab::new();
+    bench.on(sized("A", 8));
+    assert!(bench.enable(sized("B", 16)).is_err());
+    bench.off("A");
+    bench.on(sized("B", 16));
+}
+
+#[test]
+fn register_refuses_what_enabling_would_refuse_in_any_case() {
+    let mut bench = Bench::new();
+    let with = |hooks: &[(usize, u64)]| {
+        let mut patch = beside("A", &[1]);
+        for &(function, state) in hooks {
+            patch.push_hook(hook(function, state)).unwrap();
+        }
+        patch
+    };
+    let mut register = |patch| bench.engine.register(patch, &mut bench.lab).unwrap_err();
+    let null = register(with(&[(7, 1), (0, 1)]));
+    assert_eq!(
+        null.to_string(),
+        "patch A: hook number 2 (f0) has no function; resolve the address before the patch is \
+         enabled"
+    );
+    assert_eq!((null.errno().0, null.state()), (-22, None));
+    assert!(matches!(
+        register(with(&[(7, 1), (7, 1)])),
+        Refusal::FunctionTaken { .. }
+    ));
+    assert!(matches!(
+        register(with(&[(7, 2)])),
+        Refusal::HookWithoutState { .. }
+    ));
+    assert!(bench.engine.installed().registered().is_empty());
+    assert_eq!(bench.enable(with(&[(0, 1)])), Err(null_of("A")));
+}
+
+fn null_of(called: &str) -> Refusal {
+    Refusal::NullFunction {
+        patch: name(called),
+        function: name("f0"),
+        index: 0,
+    }
+}
+
 fn first_named(called: &str) -> Patch {
     let mut one = state(1);
     one.shadow_size = 8;

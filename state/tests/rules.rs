@@ -7,7 +7,8 @@ mod common;
 use common::*;
 use umbra_state::refusal::OldRule;
 use umbra_state::{
-    Callback, Direction, NotReversible, Object, Patch, Reason, Refusal, Rules, State, Status,
+    Callback, Callbacks, Direction, NotReversible, Object, Patch, Reason, Refusal, Request, Rules,
+    State, Status,
 };
 
 fn v1() -> Bench {
@@ -507,4 +508,30 @@ fn r83_only_umbra_tells_a_reversal_from_a_disable() {
             .trace
             .contains(&format!("A.1.{}", Callback::PostUnpatch))
     );
+}
+
+#[test]
+fn s2_a_reversal_s_plan_shows_only_the_callbacks_that_there_are() {
+    for rules in [Rules::Umbra, Rules::V1, Rules::Mainline] {
+        let mut bench = Bench::under(rules);
+        let mut one = state(1);
+        one.callbacks = Callbacks::NONE.with(Callback::PrePatch);
+        bench.lab.stalls = 1;
+        assert_eq!(
+            bench.enable(patch("A", [one, state(2)])),
+            Ok(Status::Stalled)
+        );
+        let planned = bench.engine.plan(Request::Reverse).unwrap();
+        let planned: Vec<_> = planned.callbacks().map(|(_, _, call)| call).collect();
+        assert_eq!(planned, [Callback::PostUnpatch], "{rules}: of state 2 only");
+        bench.lab.take();
+        bench.engine.reverse(&mut bench.lab).unwrap();
+        bench.run();
+        let calls = bench
+            .lab
+            .take()
+            .into_iter()
+            .filter(|c| c.contains(".post_unpatch"));
+        assert_eq!(calls.collect::<Vec<_>>(), ["A.2.post_unpatch"], "{rules}");
+    }
 }

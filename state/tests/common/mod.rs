@@ -81,6 +81,8 @@ pub struct Lab {
     pub previous: Vec<Option<u32>>,
     /// `(patch, state, callback)` that panics once.
     pub panics: Option<(String, u64, Callback)>,
+    /// How many destructors had run on this thread at each of these moments.
+    pub order: Vec<(String, usize)>,
     /// After so many more moments at which a host may panic, it does, once.
     pub trip_in: Option<usize>,
     /// A switch panicked, so the next one may find its work done.
@@ -109,6 +111,7 @@ impl Lab {
             unpatchable: BTreeSet::new(),
             previous: Vec::new(),
             panics: None,
+            order: Vec::new(),
             trip_in: None,
             half: false,
             freed: BTreeSet::new(),
@@ -186,6 +189,12 @@ impl Lab {
         );
     }
 
+    /// Writes down how many destructors have run by now.
+    fn note(&mut self, what: &str) {
+        let ran = DTORS.with(|dtors| dtors.borrow().len());
+        self.order.push((what.into(), ran));
+    }
+
     /// A moment at which a host may panic.
     fn moment(&mut self, what: &str) {
         match &mut self.trip_in {
@@ -257,6 +266,7 @@ impl Host for Lab {
         }
         if callback == Callback::PostUnpatch {
             self.unused(id);
+            self.note(&format!("{id}.post_unpatch"));
         }
         // Also one that fails: what it attached must not stay (D4).
         if callback == Callback::PrePatch && state.is_shadow {
@@ -313,6 +323,7 @@ impl Host for Lab {
         self.unused(state.id);
         self.moment("free_shadows");
         self.trace.push(format!("free({})", state.id));
+        self.note(&format!("free({})", state.id));
         self.shadows
             .free_all(state.id, state.shadow_dtor.or(Some(dtor)));
         self.moment("free_shadows, done");
@@ -322,6 +333,7 @@ impl Host for Lab {
     fn barrier(&mut self) {
         self.moment("barrier");
         self.barriers += 1;
+        self.note("barrier");
         Epoch.barrier();
         self.moment("barrier, done");
     }
@@ -375,6 +387,8 @@ impl Host for Lab {
         self.moment("event");
         match event {
             Event::Refused(refusal) => self.refused.push(**refusal),
+            Event::Removed(patch) => self.note(&format!("removed({})", patch.name)),
+            Event::Ended(..) => self.note("ended"),
             Event::Reversed(_) => self.trace.push("reverse".into()),
             Event::Quarantined(patch, state) => self
                 .trace
