@@ -155,6 +155,96 @@ pub(crate) enum Error {
         known: String,
     },
 
+    /// Models failed, or did not end.
+    #[error("{failed} of {total} models failed: {names}")]
+    #[diagnostic(help("one of them alone: cargo xtask loom --model NAME"))]
+    Models {
+        /// How many failed.
+        failed: usize,
+        /// How many ran.
+        total: usize,
+        /// Which, and how.
+        names: String,
+    },
+
+    /// The folder of the models has none.
+    #[error("cargo built no model in {}", dir.display())]
+    #[diagnostic(help("models are tests in its tests/ folder that call umbra_loom::explore"))]
+    NoModels {
+        /// The folder.
+        dir: PathBuf,
+    },
+
+    /// No model is called so.
+    #[error("no model's name contains `{name}`")]
+    #[diagnostic(help("the models are:\n{known}"))]
+    NoModel {
+        /// What was asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+
+    /// A saved execution is of a program that is no longer there.
+    #[error("{} was saved by another build of the models: {why}", file.display())]
+    #[diagnostic(help(
+        "its choices mean nothing in this one; run `cargo xtask loom --model {model}` to find the execution again"
+    ))]
+    OtherBuild {
+        /// The saved execution.
+        file: PathBuf,
+        /// How that was seen.
+        why: String,
+        /// The model it is of.
+        model: String,
+    },
+
+    /// Not every ordering of a file can be found.
+    #[error("cannot find all orderings in {}: {why}", file.display())]
+    #[diagnostic(help(
+        "an ordering is found when it is written `Ordering::X` and is an argument of a call"
+    ))]
+    Sites {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+
+    /// A book of mutants cannot be read.
+    #[error("cannot read {}: {why}", file.display())]
+    Book {
+        /// The file.
+        file: PathBuf,
+        /// Where and why.
+        why: String,
+        /// What to do about it.
+        #[help]
+        help: String,
+    },
+
+    /// What was written down of the code is not true of it any more.
+    #[error("{what} is out of date: {why}")]
+    Stale {
+        /// The entry.
+        what: String,
+        /// How that was seen.
+        why: String,
+        /// What to do about it.
+        #[help]
+        help: String,
+    },
+
+    /// Mutants survived that should not, or could not be judged.
+    #[error("{}", lines.join("\n"))]
+    #[diagnostic(help("weaken the source, write a model that notices, or write the reason down in loom-tests/mutants/; the report: {}", report.display()))]
+    Mutants {
+        /// One line each.
+        lines: Vec<String>,
+        /// The report.
+        report: PathBuf,
+    },
+
     /// Something the caller asked for cannot be done here.
     #[error("{what}")]
     Refused {

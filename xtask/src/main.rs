@@ -12,8 +12,11 @@ mod error;
 mod initramfs;
 mod kernel;
 mod klog;
+mod models;
 mod modules;
+mod mutate;
 mod paths;
+mod pool;
 mod proc;
 mod protocol;
 mod qemu;
@@ -50,6 +53,10 @@ enum Cmd {
     Demo(DemoArgs),
     /// Run everything that tests; a table and a count at the end
     Test(TestArgs),
+    /// Explore every model; the schedule of one that fails
+    Loom(models::LoomArgs),
+    /// Weaken each ordering, and see that some model notices
+    Mutate(mutate::MutateArgs),
     /// Count instructions and compare them with the committed baseline
     Bench(BenchArgs),
     /// Unpack the stock Debian kernel and its headers into target/umbra
@@ -205,6 +212,8 @@ fn run_plain(paths: &Paths, command: Cmd) -> Result<()> {
             };
             suite::run(paths, &args.only, args.quick, &options)
         }
+        Cmd::Loom(args) => models::run(paths, &args).map(drop),
+        Cmd::Mutate(args) => mutate::run(paths, &args),
         Cmd::Kernel(args) => {
             let kernel = kernel::get(paths, &args.kernel, args.refresh)?;
             println!("{}", kernel.headers().display());

@@ -274,8 +274,11 @@ pub(crate) fn run(command: Command, task: &Task, log: Option<&Path>) -> Result<F
                 if let Some((file, path)) = &mut log {
                     writeln!(file, "{text}").map_err(Error::io("write", *path))?;
                 }
-                last.clear();
-                last.push_str(text.trim());
+                // Cargo's messages for machines are not for reading.
+                if !text.starts_with('{') {
+                    last.clear();
+                    last.push_str(text.trim());
+                }
                 lines.push(text);
                 task.at(&last);
             }

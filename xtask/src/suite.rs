@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::models::{self, LoomArgs};
 use crate::paths::{self, Paths};
 use crate::proc;
 use crate::report::table;
@@ -283,11 +284,8 @@ fn kmod_lint(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
 }
 
 fn loom(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
-    // In its folder, for its own .cargo/config.toml.
-    let dir = paths.root().join("loom-tests");
-    // Models only: documentation is not built under loom's cfg.
-    let arguments = ["test", "--release", "--tests", "--no-fail-fast"];
-    run_cargo(paths, "loom", cargo(&dir, &arguments), tests)
+    tests.passed = models::run(paths, &LoomArgs::default())?;
+    Ok(())
 }
 
 fn kmod(paths: &Paths, options: &Options, _: &mut Tests) -> Result<()> {

@@ -1,0 +1,243 @@
+//! `cargo xtask mutate`: does some model notice when an ordering is too weak?
+//!
+//! ```text
+//!  sources ── sites ── mutants ── one instrumented build ──┐
+//!                                                          ├─ each mutant against
+//!  all models, none chosen: green, and which sites each    │  the models that reach
+//!  one reaches ────────────────────────────────────────────┘  it, the quickest first
+//! ```
+//! | verdict | meaning | fails the command |
+//! |---|---|---|
+//! | killed | a model went red | |
+//! | equivalent, limit | all stayed green, and the book says why that is right | |
+//! | unreached | no model runs the site | without a reason |
+//! | timeout | no model went red, and one did not end | without a reason |
+//! | survived | all stayed green | always |
+//!
+//! Verdicts are saved one by one and hold as long as the sources, the models and
+//! the books are the same, so an interrupted run goes on where it was.
+
+mod mutants;
+mod report;
+mod runner;
+mod sites;
+mod tree;
+mod verdicts;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Args;
+
+pub(crate) use mutants::Place;
+pub(crate) use tree::{Tree, prepare};
+
+use crate::error::{Error, Result};
+use crate::paths::{self, Paths};
+use crate::proc;
+use crate::report::table;
+use crate::ui;
+use mutants::{Catalogue, Mutant};
+use verdicts::{Row, Verdicts};
+
+/// What `cargo xtask mutate` is asked to do.
+#[derive(Debug, Args)]
+pub(crate) struct MutateArgs {
+    /// Only mutants whose key contains this (may be given more than once)
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// Only mutants of functions that differ from this revision
+    #[arg(long, value_name = "REV")]
+    changed: Option<String>,
+    /// Seconds for one mutant
+    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = clap::value_parser!(u64).range(1..))]
+    budget: u64,
+    /// Forget the verdicts of an earlier run
+    #[arg(long)]
+    fresh: bool,
+    /// List the mutants and end
+    #[arg(long)]
+    list: bool,
+    /// Show the schedule on which a model kills this mutant
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["only", "changed", "list"])]
+    show: Option<String>,
+}
+
+/// Judges the mutants and writes the reports.
+pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<()> {
+    if args.list {
+        let catalogue = mutants::read(paths.root())?;
+        for mutant in chosen(paths, &catalogue, args)? {
+            println!("{}:{}  {}", mutant.file, mutant.line, mutant.key);
+        }
+        return Ok(());
+    }
+    let tree = prepare(paths)?;
+    let mut verdicts = Verdicts::open(paths, &tree, args.fresh)?;
+    runner::baseline(paths, &tree, &mut verdicts)?;
+    if let Some(key) = &args.show {
+        return show(paths, &tree, &mut verdicts, key, args);
+    }
+    let chosen = chosen(paths, &tree.catalogue, args)?;
+    if chosen.is_empty() {
+        ui::note("no mutant is asked for: nothing that was changed has an ordering or a named one");
+        return Ok(());
+    }
+    let budget = Duration::from_secs(args.budget);
+    runner::judge(&tree, &chosen, &mut verdicts, budget)?;
+    let rows = verdicts.rows(&tree.catalogue, &chosen);
+    let together = runner::together(&tree, &rows, &verdicts)?;
+    let dir = paths.dir("mutate")?;
+    let report = report::write(&dir, &tree, &rows, &together)?;
+    print(&rows);
+    println!("{together}");
+    println!("report: {}", paths::short(&report));
+    verdict(&rows, report)
+}
+
+fn show(
+    paths: &Paths,
+    tree: &tree::Tree,
+    verdicts: &mut Verdicts,
+    key: &str,
+    args: &MutateArgs,
+) -> Result<()> {
+    let mutant = tree
+        .catalogue
+        .mutants
+        .iter()
+        .find(|m| m.key == key)
+        .ok_or_else(|| Error::Refused {
+            what: format!("no mutant is called `{key}`"),
+            help: "`cargo xtask mutate --list` has them all".into(),
+        })?;
+    runner::judge(tree, &[mutant], verdicts, Duration::from_secs(args.budget))?;
+    let rows = verdicts.rows(&tree.catalogue, &[mutant]);
+    let killer = rows.first().and_then(|r| r.killer.clone());
+    let model = killer.and_then(|k| tree.models.iter().find(|m| m.id() == k));
+    match model {
+        Some(model) => crate::models::schedule::of(paths, tree, model, &[mutant.choice()]),
+        None => {
+            println!(
+                "{key}: {}",
+                rows.first().map_or("not judged", |r| r.verdict.word())
+            );
+            Ok(())
+        }
+    }
+}
+
+/// The mutants that were asked for.
+fn chosen<'a>(paths: &Paths, all: &'a Catalogue, args: &MutateArgs) -> Result<Vec<&'a Mutant>> {
+    let touched = match &args.changed {
+        Some(revision) => Some(touched(paths, all, revision)?),
+        None => None,
+    };
+    Ok(all
+        .mutants
+        .iter()
+        .filter(|m| args.only.is_empty() || args.only.iter().any(|p| m.key.contains(p.as_str())))
+        .filter(|m| {
+            touched
+                .as_ref()
+                .is_none_or(|t| t.contains(&(m.file.clone(), m.function.clone())))
+        })
+        .collect())
+}
+
+/// The functions whose code is not what it was in a revision.
+fn touched(paths: &Paths, all: &Catalogue, revision: &str) -> Result<BTreeSet<(String, String)>> {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.current_dir(paths.root()).args(arguments);
+        command
+    };
+    let commit = format!("{revision}^{{commit}}");
+    proc::output(git(&["rev-parse", "--verify", "--quiet", &commit])).map_err(|_| {
+        Error::Refused {
+            what: format!("git knows no revision `{revision}`"),
+            help: "--changed takes what `git diff` takes: main, HEAD~3, a commit".into(),
+        }
+    })?;
+    let mut touched = BTreeSet::new();
+    for source in &all.sources {
+        // A file that was not there then, or that cannot be read as it was, is
+        // new as a whole.
+        let before = proc::output(git(&["show", &format!("{revision}:{}", source.file)]))
+            .ok()
+            .and_then(|lines| sites::find(&lines.join("\n")).ok())
+            .unwrap_or_default();
+        for mutant in all.mutants.iter().filter(|m| m.file == source.file) {
+            if before.code(&mutant.function).as_deref() != Some(mutant.code.as_str()) {
+                touched.insert((mutant.file.clone(), mutant.function.clone()));
+            }
+        }
+    }
+    Ok(touched)
+}
+
+/// A table by file, and a line for each mutant that needs a word.
+fn print(rows: &[Row]) {
+    let mut files: Vec<&str> = rows.iter().map(|r| r.file.as_str()).collect();
+    files.dedup();
+    let words = [
+        "killed",
+        "equivalent",
+        "limit",
+        "unreached",
+        "timeout",
+        "survived",
+    ];
+    let line = |name: &str, of: &dyn Fn(&Row) -> bool| {
+        let mut cells = vec![name.to_owned()];
+        cells.push(rows.iter().filter(|r| of(r)).count().to_string());
+        for word in words {
+            let n = rows.iter().filter(|r| of(r) && r.verdict.word() == word);
+            cells.push(n.count().to_string());
+        }
+        cells
+    };
+    let mut cells: Vec<Vec<String>> = files
+        .iter()
+        .map(|file| line(file, &|r: &Row| r.file == *file))
+        .collect();
+    cells.push(line("all", &|_| true));
+    let head: Vec<&str> = ["file", "mutants"].into_iter().chain(words).collect();
+    println!("{}", table(&head, &cells));
+}
+
+/// Fails the command if a mutant has no right to live.
+fn verdict(rows: &[Row], report: PathBuf) -> Result<()> {
+    let lines: Vec<String> = rows
+        .iter()
+        .filter_map(|r| {
+            let complaint = r.complaint()?;
+            Some(format!(
+                "{}:{}: {} {complaint} (code {})",
+                r.file, r.line, r.key, r.code
+            ))
+        })
+        .collect();
+    let bad = lines.len();
+    println!("{} passed, {bad} failed", rows.len() - bad);
+    if bad == 0 {
+        return Ok(());
+    }
+    Err(Error::Mutants { lines, report })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_books_are_true_of_the_sources() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        let all = mutants::read(&root).expect("every entry of the books still holds");
+        let keys: BTreeSet<&str> = all.mutants.iter().map(|m| m.key.as_str()).collect();
+        assert_eq!(keys.len(), all.mutants.len(), "a key names one mutant");
+        assert!(all.mutants.iter().any(|m| m.file == "state/src/gate.rs"));
+    }
+}

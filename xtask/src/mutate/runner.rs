@@ -1,0 +1,337 @@
+//! Running the models against the mutants, one program for each processor.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::mutants::Mutant;
+use super::tree::Tree;
+use super::verdicts::{Baseline, Judged, Row, Verdict, Verdicts};
+use crate::error::{Error, Result};
+use crate::models::{self, Model, Outcome};
+use crate::paths::Paths;
+use crate::pool::{self, Ended, Source, Work};
+use crate::ui::{self, Task};
+
+/// The longest that a model may take without a mutant.
+const BASELINE: Duration = Duration::from_secs(300);
+
+/// Runs each model without a mutant: it has to be green, and it says which sites
+/// it reaches.
+pub(crate) fn baseline(paths: &Paths, tree: &Tree, verdicts: &mut Verdicts) -> Result<()> {
+    let missing: VecDeque<&Model> = tree
+        .models
+        .iter()
+        .filter(|m| m.explores && !verdicts.baselines.contains_key(&m.id()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let total = missing.len();
+    let mut source = Baselines {
+        tree,
+        hits: paths.dir("mutate/hits")?,
+        left: missing,
+        total,
+        done: 0,
+        verdicts,
+        task: Task::new("models without a mutant"),
+    };
+    pool::run(pool::width(), &mut source)?;
+    source.task.done("");
+    Ok(())
+}
+
+struct Baselines<'a> {
+    tree: &'a Tree,
+    hits: PathBuf,
+    left: VecDeque<&'a Model>,
+    total: usize,
+    done: usize,
+    verdicts: &'a mut Verdicts,
+    task: Task,
+}
+
+impl<'a> Source<&'a Model> for Baselines<'a> {
+    fn next(&mut self) -> Option<Work<&'a Model>> {
+        let model = self.left.pop_front()?;
+        let mut command = model.command(&self.tree.dir);
+        command.env("UMBRA_HITS", self.hits.join(&model.name));
+        Some(Work {
+            tag: model,
+            command,
+            limit: BASELINE,
+        })
+    }
+
+    fn ended(&mut self, model: &'a Model, ended: Ended) -> Result<()> {
+        self.done += 1;
+        let outcome = Outcome::of(model.id(), &ended);
+        if outcome.verdict != models::Verdict::Green {
+            return Err(Error::Models {
+                failed: 1,
+                total: self.total,
+                names: format!(
+                    "{} without any mutant ({})\n{}",
+                    model.id(),
+                    outcome.verdict.word(),
+                    outcome.why
+                ),
+            });
+        }
+        let file = self.hits.join(&model.name);
+        // A model that passes no site writes no file.
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        self.verdicts.baseline(Baseline {
+            model: model.id(),
+            seconds: outcome.seconds,
+            hits: text.lines().filter_map(|l| l.parse().ok()).collect(),
+        })
+    }
+
+    fn tick(&mut self) {
+        self.task.progress("", self.done as u64, self.total as u64);
+    }
+}
+
+/// The models that reach a mutant, the quickest first.
+fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, id: usize) -> Vec<(f64, &'a Model)> {
+    let mut models: Vec<(f64, &Model)> = tree
+        .models
+        .iter()
+        .filter_map(|m| {
+            let baseline = verdicts.baselines.get(&m.id())?;
+            baseline.hits.contains(&id).then_some((baseline.seconds, m))
+        })
+        .collect();
+    models.sort_by(|a, b| a.0.total_cmp(&b.0));
+    models
+}
+
+/// How long a model with a mutant may take: a change that makes it explore
+/// more is no reason to give up early, one that makes it spin is.
+fn limit(seconds: f64) -> Duration {
+    Duration::from_secs_f64(10.0 + 10.0 * seconds)
+}
+
+/// One mutant on its way through its models.
+struct Case<'a> {
+    mutant: &'a Mutant,
+    left: VecDeque<(f64, &'a Model)>,
+    judged: Judged,
+    began: Instant,
+}
+
+/// Judges the mutants that have no verdict yet.
+pub(crate) fn judge(
+    tree: &Tree,
+    chosen: &[&Mutant],
+    verdicts: &mut Verdicts,
+    budget: Duration,
+) -> Result<()> {
+    let mut waiting = VecDeque::new();
+    let mut seconds = 0.0;
+    for mutant in chosen {
+        if verdicts.judged.contains_key(&mutant.key) {
+            continue;
+        }
+        let models = relevant(tree, verdicts, mutant.id);
+        seconds += models
+            .iter()
+            .map(|m| m.0)
+            .sum::<f64>()
+            .min(budget.as_secs_f64());
+        waiting.push_back(Case {
+            mutant,
+            left: models.into(),
+            judged: Judged {
+                mutant: mutant.key.clone(),
+                killer: None,
+                why: String::new(),
+                late: vec![],
+                models: 0,
+                seconds: 0.0,
+            },
+            began: Instant::now(),
+        });
+    }
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    ui::note(&format!(
+        "{} mutants to judge, {} each at most: {} if all of them survive",
+        waiting.len(),
+        ui::seconds(budget),
+        ui::seconds(Duration::from_secs_f64(seconds / pool::width() as f64)),
+    ));
+    let mut source = Cases {
+        tree,
+        total: waiting.len(),
+        waiting,
+        verdicts,
+        budget,
+        counts: BTreeMap::new(),
+        task: Task::new("mutants"),
+    };
+    pool::run(pool::width(), &mut source)?;
+    source.task.done("");
+    Ok(())
+}
+
+struct Cases<'a> {
+    tree: &'a Tree,
+    total: usize,
+    waiting: VecDeque<Case<'a>>,
+    verdicts: &'a mut Verdicts,
+    budget: Duration,
+    counts: BTreeMap<&'static str, usize>,
+    task: Task,
+}
+
+impl<'a> Cases<'a> {
+    fn close(&mut self, mut case: Case<'a>) -> Result<()> {
+        case.judged.seconds = case.began.elapsed().as_secs_f64();
+        let word = match &case.judged {
+            j if j.killer.is_some() => "killed",
+            j if !j.late.is_empty() => "not ended",
+            j if j.models == 0 => "not reached",
+            _ => "not killed",
+        };
+        *self.counts.entry(word).or_default() += 1;
+        self.verdicts.judged(case.judged)
+    }
+}
+
+impl<'a> Source<(Case<'a>, &'a Model)> for Cases<'a> {
+    fn next(&mut self) -> Option<Work<(Case<'a>, &'a Model)>> {
+        loop {
+            let mut case = self.waiting.pop_front()?;
+            if case.judged.models == 0 {
+                case.began = Instant::now();
+            }
+            let left = self.budget.saturating_sub(case.began.elapsed());
+            match case.left.pop_front() {
+                Some((_, model)) if left.is_zero() => {
+                    case.judged
+                        .late
+                        .push(format!("{} and later ones", model.id()));
+                }
+                Some((seconds, model)) => {
+                    let mut command = model.command(&self.tree.dir);
+                    command.env("UMBRA_MUTANT", case.mutant.choice());
+                    return Some(Work {
+                        tag: (case, model),
+                        command,
+                        limit: limit(seconds).min(left),
+                    });
+                }
+                None => {}
+            }
+            if let Err(error) = self.close(case) {
+                // The next verdict will meet the same error and report it.
+                ui::note(&error.to_string());
+            }
+        }
+    }
+
+    fn ended(&mut self, (mut case, model): (Case<'a>, &'a Model), ended: Ended) -> Result<()> {
+        case.judged.models += 1;
+        let outcome = Outcome::of(model.id(), &ended);
+        match outcome.verdict {
+            models::Verdict::Red => {
+                case.judged.killer = Some(model.id());
+                case.judged.why = outcome.why;
+                return self.close(case);
+            }
+            models::Verdict::Late => case.judged.late.push(model.id()),
+            models::Verdict::Green | models::Verdict::Cut => {}
+        }
+        self.waiting.push_front(case);
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        let done: usize = self.counts.values().sum();
+        let words: Vec<String> = self
+            .counts
+            .iter()
+            .map(|(word, n)| format!("{n} {word}"))
+            .collect();
+        self.task
+            .progress(&words.join(", "), done as u64, self.total as u64);
+    }
+}
+
+/// Runs all models on all that was called equivalent at once. Two that are each
+/// harmless may not be so together; then at most one of them can be taken into
+/// the source.
+pub(crate) fn together(tree: &Tree, rows: &[Row], verdicts: &Verdicts) -> Result<String> {
+    let equivalent: Vec<&Row> = rows
+        .iter()
+        .filter(|r| r.verdict == Verdict::Equivalent && r.models > 0)
+        .collect();
+    if equivalent.len() < 2 {
+        return Ok(String::new());
+    }
+    let name = format!("{} equivalent ones together", equivalent.len());
+    let choice: Vec<&str> = equivalent.iter().map(|r| r.choice.as_str()).collect();
+    let choice = choice.join(",");
+    let mut red = Vec::new();
+    let task = Task::new(&name);
+    let mut source = Together {
+        tree,
+        choice,
+        left: tree
+            .models
+            .iter()
+            .filter(|m| verdicts.baselines.contains_key(&m.id()))
+            .map(|m| (verdicts.baselines[&m.id()].seconds, m))
+            .collect(),
+        red: &mut red,
+        task: &task,
+    };
+    pool::run(pool::width(), &mut source)?;
+    task.done("");
+    Ok(if red.is_empty() {
+        format!("{}: every model is green", name)
+    } else {
+        format!(
+            "{}: {} red, so they rest on one another",
+            name,
+            red.join(", ")
+        )
+    })
+}
+
+struct Together<'a> {
+    tree: &'a Tree,
+    choice: String,
+    left: VecDeque<(f64, &'a Model)>,
+    red: &'a mut Vec<String>,
+    task: &'a Task,
+}
+
+impl<'a> Source<&'a Model> for Together<'a> {
+    fn next(&mut self) -> Option<Work<&'a Model>> {
+        let (seconds, model) = self.left.pop_front()?;
+        let mut command = model.command(&self.tree.dir);
+        command.env("UMBRA_MUTANT", &self.choice);
+        Some(Work {
+            tag: model,
+            command,
+            limit: limit(seconds),
+        })
+    }
+
+    fn ended(&mut self, model: &'a Model, ended: Ended) -> Result<()> {
+        if !ended.ok() {
+            self.red.push(model.id());
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        self.task.progress("left", self.left.len() as u64, 0);
+    }
+}

@@ -1,0 +1,309 @@
+//! The verdicts, saved one by one.
+//!
+//! `verdicts.jsonl` begins with the hash of the tree that they hold for; a line
+//! is a model's baseline or a mutant's verdict. It is only ever appended to, so
+//! whatever ends the program leaves all lines but perhaps the last one whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::mutants::{Catalogue, Excuse, Mutant};
+use super::tree::Tree;
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::ui;
+
+/// What became of a mutant, before the book is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Judged {
+    /// Its key.
+    pub(crate) mutant: String,
+    /// The model that went red.
+    pub(crate) killer: Option<String>,
+    /// What that model said.
+    pub(crate) why: String,
+    /// Models that did not end.
+    pub(crate) late: Vec<String>,
+    /// How many models ran.
+    pub(crate) models: usize,
+    /// What it took.
+    pub(crate) seconds: f64,
+}
+
+/// A model without any mutant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Baseline {
+    /// Its id.
+    pub(crate) model: String,
+    /// What it took.
+    pub(crate) seconds: f64,
+    /// Sites and switches that it passes.
+    pub(crate) hits: BTreeSet<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Line {
+    Tree(String),
+    Baseline(Baseline),
+    Judged(Judged),
+}
+
+/// A mutant's verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    Killed,
+    Equivalent,
+    Limit,
+    Unreached,
+    Timeout,
+    Survived,
+}
+
+impl Verdict {
+    /// One word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::Equivalent => "equivalent",
+            Self::Limit => "limit",
+            Self::Unreached => "unreached",
+            Self::Timeout => "timeout",
+            Self::Survived => "survived",
+        }
+    }
+}
+
+/// A mutant and all that is known of it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) key: String,
+    pub(crate) file: String,
+    pub(crate) line: usize,
+    pub(crate) function: String,
+    pub(crate) code: String,
+    /// What it breaks, for named ones.
+    pub(crate) about: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) killer: Option<String>,
+    /// What the killer said.
+    pub(crate) said: String,
+    /// The book's reason.
+    pub(crate) reason: Option<String>,
+    pub(crate) models: usize,
+    pub(crate) seconds: f64,
+    /// What the instrumented program is told.
+    pub(crate) choice: String,
+}
+
+impl Row {
+    /// What is wrong, if it is.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let named = !self.about.is_empty();
+        match (self.verdict, &self.reason) {
+            (Verdict::Killed, Some(_)) => {
+                Some("is killed, so its reason is wrong: remove it".into())
+            }
+            (Verdict::Killed, None) => None,
+            (v, _) if named => Some(format!("has to be killed, but: {}", v.word())),
+            (_, Some(_)) => None,
+            (v, None) => Some(format!("{} after {} models", v.word(), self.models)),
+        }
+    }
+}
+
+/// The file and what is in it.
+pub(crate) struct Verdicts {
+    path: PathBuf,
+    file: File,
+    /// Models by id.
+    pub(crate) baselines: BTreeMap<String, Baseline>,
+    /// Mutants by key.
+    pub(crate) judged: BTreeMap<String, Judged>,
+}
+
+impl Verdicts {
+    /// Takes up an earlier run of the same tree, or begins anew.
+    pub(crate) fn open(paths: &Paths, tree: &Tree, fresh: bool) -> Result<Self> {
+        let path = paths.dir("mutate")?.join("verdicts.jsonl");
+        Self::at(path, &tree.content, fresh)
+    }
+
+    fn at(path: PathBuf, content: &str, fresh: bool) -> Result<Self> {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        // A line that was cut off is no line.
+        let mut lines = text.lines().filter_map(|l| serde_json::from_str(l).ok());
+        let same = matches!(lines.next(), Some(Line::Tree(t)) if t == content);
+        let mut baselines = BTreeMap::new();
+        let mut judged = BTreeMap::new();
+        if same && !fresh {
+            for line in lines {
+                match line {
+                    Line::Baseline(b) => drop(baselines.insert(b.model.clone(), b)),
+                    Line::Judged(j) => drop(judged.insert(j.mutant.clone(), j)),
+                    Line::Tree(_) => {}
+                }
+            }
+            if !judged.is_empty() {
+                ui::note(&format!("{} verdicts of an earlier run hold", judged.len()));
+            }
+        } else if !text.is_empty() {
+            ui::note("the sources or the models have changed: earlier verdicts do not hold");
+        }
+        let keep = same && !fresh;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(keep)
+            .write(true)
+            .truncate(!keep)
+            .open(&path)
+            .map_err(Error::io("write", &path))?;
+        let mut verdicts = Self {
+            path,
+            file,
+            baselines,
+            judged,
+        };
+        if keep {
+            // Ends a line that was cut off.
+            if !text.ends_with('\n') {
+                verdicts.raw("\n")?;
+            }
+        } else {
+            verdicts.write(&Line::Tree(content.to_owned()))?;
+        }
+        Ok(verdicts)
+    }
+
+    fn raw(&mut self, text: &str) -> Result<()> {
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(Error::io("write", &self.path))
+    }
+
+    fn write(&mut self, line: &Line) -> Result<()> {
+        let text = serde_json::to_string(line).unwrap_or_default();
+        self.raw(&format!("{text}\n"))
+    }
+
+    /// Saves a model's baseline.
+    pub(crate) fn baseline(&mut self, baseline: Baseline) -> Result<()> {
+        self.write(&Line::Baseline(baseline.clone()))?;
+        self.baselines.insert(baseline.model.clone(), baseline);
+        Ok(())
+    }
+
+    /// Saves a mutant's verdict.
+    pub(crate) fn judged(&mut self, judged: Judged) -> Result<()> {
+        self.write(&Line::Judged(judged.clone()))?;
+        self.judged.insert(judged.mutant.clone(), judged);
+        Ok(())
+    }
+
+    /// The mutants that have been judged, with the book's word.
+    pub(crate) fn rows(&self, all: &Catalogue, chosen: &[&Mutant]) -> Vec<Row> {
+        chosen
+            .iter()
+            .filter_map(|m| {
+                let judged = self.judged.get(&m.key)?;
+                let reason = all.reasons.get(&m.key);
+                let verdict = match (judged, reason.map(|r| r.kind)) {
+                    (j, _) if j.killer.is_some() => Verdict::Killed,
+                    (_, Some(Excuse::Equivalent)) => Verdict::Equivalent,
+                    (_, Some(Excuse::Limit)) => Verdict::Limit,
+                    (j, None) if j.models == 0 => Verdict::Unreached,
+                    (j, None) if !j.late.is_empty() => Verdict::Timeout,
+                    _ => Verdict::Survived,
+                };
+                Some(Row {
+                    key: m.key.clone(),
+                    file: m.file.clone(),
+                    line: m.line,
+                    function: m.function.clone(),
+                    code: m.code.clone(),
+                    about: m.about.clone(),
+                    verdict,
+                    killer: judged.killer.clone(),
+                    said: judged.why.clone(),
+                    reason: reason.map(|r| r.why.clone()),
+                    models: judged.models,
+                    seconds: judged.seconds,
+                    choice: m.choice(),
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(mutant: &str) -> Judged {
+        Judged {
+            mutant: mutant.into(),
+            killer: Some("m".into()),
+            why: String::new(),
+            late: vec![],
+            models: 1,
+            seconds: 0.5,
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_is_taken_up_and_another_tree_is_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("verdicts.jsonl");
+        let open = |tree: &str, fresh| Verdicts::at(path.clone(), tree, fresh).expect("opens");
+        open("1", false).judged(judged("a")).expect("saved");
+        // As if the program had been ended in the midst of a line.
+        let mut file = OpenOptions::new().append(true).open(&path).expect("there");
+        file.write_all(b"{\"judged\":{\"mut").expect("written");
+        let mut second = open("1", false);
+        assert!(second.judged.contains_key("a"));
+        second.judged(judged("b")).expect("saved");
+        assert_eq!(open("1", false).judged.len(), 2);
+        assert!(open("1", true).judged.is_empty());
+        open("1", false).judged(judged("a")).expect("saved");
+        assert!(open("2", false).judged.is_empty());
+    }
+
+    #[test]
+    fn a_named_mutant_needs_a_killer_and_a_killed_one_needs_no_reason() {
+        let row = |verdict, reason: Option<&str>, about: &str| Row {
+            key: "k".into(),
+            file: "f".into(),
+            line: 1,
+            function: "g".into(),
+            code: "c".into(),
+            about: about.into(),
+            verdict,
+            killer: None,
+            said: String::new(),
+            reason: reason.map(str::to_owned),
+            models: 3,
+            seconds: 0.0,
+            choice: "1".into(),
+        };
+        assert!(row(Verdict::Killed, None, "").complaint().is_none());
+        assert!(
+            row(Verdict::Equivalent, Some("r"), "")
+                .complaint()
+                .is_none()
+        );
+        for bad in [
+            row(Verdict::Survived, None, ""),
+            row(Verdict::Unreached, None, ""),
+            row(Verdict::Timeout, None, ""),
+            row(Verdict::Killed, Some("r"), ""),
+            row(Verdict::Equivalent, Some("r"), "breaks x"),
+        ] {
+            assert!(bad.complaint().is_some(), "{bad:?}");
+        }
+    }
+}
