@@ -187,7 +187,8 @@ impl<'a> Switch<'a> {
         self.transition.subject(self.installed)
     }
 
-    /// The functions whose hooks change. In the direction of this switch.
+    /// The functions whose hooks change, but for those that are gone
+    /// ([`Hook::GONE`]). In the direction of this switch.
     pub fn changes(&self) -> impl Iterator<Item = Change<'a>> + use<'a> {
         let Self {
             installed,
@@ -195,10 +196,13 @@ impl<'a> Switch<'a> {
             direction,
             ..
         } = *self;
-        transition.plan.hooks.iter().map(move |moved| {
+        transition.plan.hooks.iter().filter_map(move |moved| {
             let target = |(who, index): (Who, u32)| {
                 let patch = transition.patch(installed, who)?;
                 let hook = patch.hooks.get(index as usize)?;
+                if hook.function == Hook::GONE {
+                    return None;
+                }
                 Some(Target {
                     patch,
                     hook,
@@ -206,10 +210,12 @@ impl<'a> Switch<'a> {
                 })
             };
             let (from, to) = (moved.from.and_then(target), moved.to.and_then(target));
-            match direction {
+            // Both may be gone with their function's module.
+            from.or(to)?;
+            Some(match direction {
                 Direction::Forward => Change { from, to },
                 Direction::Back => Change { from: to, to: from },
-            }
+            })
         })
     }
 }

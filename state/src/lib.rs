@@ -91,6 +91,7 @@ pub mod shadows;
 pub mod snapshot;
 mod stage;
 mod steps;
+mod target;
 pub mod tasks;
 pub mod transition;
 
