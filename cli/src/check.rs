@@ -4,26 +4,31 @@ use crate::lint;
 use crate::problem::Problem;
 use crate::series::{Move, Series};
 use std::io::Write;
-use umbra_state::plan::{Op, Who};
+use umbra_state::plan::{Op, Part, Who};
 use umbra_state::{
     Callback, Engine, Errno, Host, Installed, Patch, Plan, Progress, Reason, Request, Rules, State,
     Strictness, Switch, plan,
 };
 
-/// Prints the steps of `series`, each with its callbacks in order, and what
-/// [`lint`] has to say.
+/// Prints the steps of `series` under `rules`, each with its callbacks in order,
+/// and what [`lint`] has to say.
 ///
 /// # Errors
 /// [`Problem::Refused`] at the first step that is refused, after printing those
 /// before it; or the output cannot be written.
-pub fn check(series: &Series, strictness: Strictness, out: &mut dyn Write) -> Result<(), Problem> {
-    let mut engine = Engine::new(0, Rules::Umbra).with_strictness(strictness);
+pub fn check(
+    series: &Series,
+    rules: Rules,
+    strictness: Strictness,
+    out: &mut dyn Write,
+) -> Result<(), Problem> {
+    let mut engine = Engine::new(0, rules).with_strictness(strictness);
     let mut warnings: Vec<_> = (0..series.len())
         .flat_map(|at| lint::patch(series, at))
         .collect();
     for (index, step) in series.steps().enumerate() {
         let incoming = match step {
-            Move::Enable(at) => Some(series.make(at)?),
+            Move::Enable(at) => Some(series.make_for(at, rules)?),
             Move::Disable(_) => None,
         };
         let request = match (&incoming, step) {
@@ -32,7 +37,7 @@ pub fn check(series: &Series, strictness: Strictness, out: &mut dyn Write) -> Re
                 Request::Disable(series.patch(at).name.as_str())
             }
         };
-        let planned = plan(engine.installed(), request, Rules::Umbra)
+        let planned = plan(engine.installed(), request, rules)
             .map_err(|refusal| series.refused(index, refusal))?;
         writeln!(
             out,
@@ -96,9 +101,15 @@ pub(crate) fn lines(installed: &Installed, incoming: Option<&Patch>, plan: &Plan
             Who::Incoming => incoming,
             Who::Installed(at) => installed.patches().get(at as usize),
         };
-        let patch = patch.map_or("", |patch| patch.name.as_str());
+        let object = |at: u32| patch.and_then(|patch| patch.objects.get(at as usize));
         if let Some(callback) = step.call {
-            lines.push(format!("{patch}.{}.{callback}", step.state));
+            // An object stands for the state of its number.
+            let of = match step.part {
+                Part::State(_) => step.state,
+                Part::Object(at) => object(at).map_or(0, |object| object.cookie as u64),
+            };
+            let name = patch.map_or("", |patch| patch.name.as_str());
+            lines.push(format!("{name}.{of}.{callback}"));
         }
         if step.frees {
             lines.push(format!("free the shadows of {}", step.state));

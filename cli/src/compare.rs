@@ -12,13 +12,13 @@
 //! so nobody can be asked. A `pre_patch` that fails has attached before.
 
 use crate::problem::Problem;
-use crate::series::{Move, Series};
+use crate::series::{Move, Series, objects};
 use std::collections::BTreeMap;
 use std::io::Write;
 use umbra_shadow::{AllocFlags, Epoch, ShadowTable, Smr};
 use umbra_state::{
-    Callback, Engine, Errno, Event, Host, Name, Object, ObjectCall, OutOfMemory, Patch, Pinned,
-    Progress, Reason, Replace, Rules, Shadows, State, Status, Switch,
+    Callback, Engine, Errno, Event, Host, Name, ObjectCall, OutOfMemory, Patch, Pinned, Progress,
+    Reason, Replace, Rules, Shadows, State, Status, Switch,
 };
 
 /// One thing that happens in a scene.
@@ -231,13 +231,7 @@ impl World {
     fn enable(&mut self, mut patch: Patch) -> Result<(), Problem> {
         let (_, rules, states) = self.column;
         if rules == Rules::Mainline {
-            for at in 0..patch.states.len() {
-                let state = patch.states[at];
-                let mut object = Object::new(state.name);
-                object.callbacks = state.callbacks;
-                object.cookie = state.id as usize;
-                patch.push_object(object)?;
-            }
+            objects(&mut patch)?;
             if !states {
                 patch.states.clear();
                 patch.hooks.clear();

@@ -5,9 +5,9 @@
 //! what would happen.
 
 use crate::series::{Move, Series};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
-use umbra_state::{Callback, Patch, Replace};
+use umbra_state::{Callback, Patch, Replace, State};
 
 /// What a warning is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,32 +132,47 @@ pub fn step(series: &Series, enabled: &[usize], step: Move) -> Vec<Warning> {
             }
         }
         Move::Enable(at) => {
-            let new = series.patch(at);
-            let old = enabled.iter().map(|&at| series.patch(at));
-            for old in old {
-                compare(new, old, &mut warnings);
+            let new = Described::of(series.patch(at));
+            for &old in enabled {
+                compare(&new, series.patch(old), &mut warnings);
             }
         }
     }
     warnings
 }
 
-fn compare(new: &Patch, old: &Patch, warnings: &mut Vec<Warning>) {
+/// A patch that is compared with many: its states and functions, to be found.
+struct Described<'a> {
+    patch: &'a Patch,
+    states: HashMap<u64, &'a State>,
+    functions: HashSet<usize>,
+}
+
+impl<'a> Described<'a> {
+    fn of(patch: &'a Patch) -> Self {
+        Self {
+            patch,
+            states: patch.states.iter().map(|s| (s.id, s)).collect(),
+            functions: patch.hooks.iter().map(|h| h.function).collect(),
+        }
+    }
+}
+
+fn compare(described: &Described<'_>, old: &Patch, warnings: &mut Vec<Warning>) {
+    let new = described.patch;
     let replaces = match new.replace {
         Replace::All => true,
         set => set != Replace::Nothing && set == old.replace,
     };
-    let ids = |patch: &Patch| patch.states.iter().map(|s| s.id).collect::<BTreeSet<_>>();
-    let functions = |patch: &Patch| {
-        let hooks = patch.hooks.iter();
-        hooks.map(|h| h.function).collect::<BTreeSet<_>>()
-    };
-    let (ours, ours_hooked) = (ids(new), functions(new));
-    let missing: Vec<_> = ids(old).difference(&ours).map(u64::to_string).collect();
+    let theirs = old.states.iter().map(|state| state.id);
+    let missing: BTreeSet<_> = theirs
+        .filter(|id| !described.states.contains_key(id))
+        .collect();
+    let missing: Vec<_> = missing.iter().map(u64::to_string).collect();
     let lost = old
         .hooks
         .iter()
-        .filter(|h| !ours_hooked.contains(&h.function));
+        .filter(|h| !described.functions.contains(&h.function));
     let lost: Vec<_> = lost.map(|hook| hook.label.to_string()).collect();
     if replaces && !missing.is_empty() {
         warnings.push(warn(
@@ -195,7 +210,7 @@ fn compare(new: &Patch, old: &Patch, warnings: &mut Vec<Warning>) {
         ));
     }
     for theirs in &old.states {
-        let Some(state) = new.state(theirs.id) else {
+        let Some(state) = described.states.get(&theirs.id) else {
             continue;
         };
         if let Some(what) = theirs.fingerprint().difference(state.fingerprint()) {

@@ -1,7 +1,7 @@
 //! The `umbra` command.
 #![allow(clippy::result_large_err, reason = "see the library")]
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use miette::Report;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use umbra_cli::compare;
 use umbra_cli::matrix::matrix;
 use umbra_cli::simulate::{Failure, Options, simulate};
 use umbra_cli::{Problem, Series};
-use umbra_state::Strictness;
+use umbra_state::{Rules, Strictness};
 
 /// Says what a series of live patches does to the states of a system, before a
 /// kernel does it.
@@ -37,6 +37,9 @@ enum Command {
         /// while a later one is enabled
         #[arg(long)]
         strict: bool,
+        /// By which rules
+        #[arg(long, value_enum, default_value_t)]
+        rules: By,
     },
     /// Print what every patch does in the place of every other
     Matrix {
@@ -59,10 +62,39 @@ enum Command {
         /// Let the switch of step N stall, and reverse it
         #[arg(long, value_name = "N")]
         reverse_at: Option<usize>,
+        /// Let the switch of step N stall, and force it; with --reverse-at N,
+        /// force it back. A task stays inside what went until the end
+        #[arg(long, value_name = "N")]
+        force_at: Option<usize>,
+        /// By which rules
+        #[arg(long, value_enum, default_value_t)]
+        rules: By,
         /// Draw the callbacks as a picture (SVG)
         #[arg(long, value_name = "FILE")]
         timeline: Option<PathBuf>,
     },
+}
+
+/// The rules by their names.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum By {
+    /// What we ship
+    #[default]
+    Umbra,
+    /// The unmerged state callbacks of January 2025
+    V1,
+    /// Linux as it is
+    Mainline,
+}
+
+impl From<By> for Rules {
+    fn from(by: By) -> Self {
+        match by {
+            By::Umbra => Self::Umbra,
+            By::V1 => Self::V1,
+            By::Mainline => Self::Mainline,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -81,13 +113,17 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Problem> {
     let mut out = stdout().lock();
     match command {
-        Command::Check { file, strict } => {
+        Command::Check {
+            file,
+            strict,
+            rules,
+        } => {
             let strictness = if strict {
                 Strictness::Strict
             } else {
                 Strictness::Compat
             };
-            check(&Series::read(&file)?, strictness, &mut out)?;
+            check(&Series::read(&file)?, rules.into(), strictness, &mut out)?;
         }
         Command::Matrix { file } => matrix(&Series::read(&file)?, &mut out)?,
         Command::Compare { file: Some(file) } => compare::file(&Series::read(&file)?, &mut out)?,
@@ -96,9 +132,16 @@ fn run(command: Command) -> Result<(), Problem> {
             file,
             fail,
             reverse_at,
+            force_at,
+            rules,
             timeline,
         } => {
-            let options = Options { fail, reverse_at };
+            let options = Options {
+                rules: rules.into(),
+                fail,
+                reverse_at,
+                force_at,
+            };
             let drawn = simulate(&Series::read(&file)?, &options, &mut out)?;
             if let Some(path) = timeline {
                 save(&path, &drawn.svg())?;

@@ -8,7 +8,8 @@ use umbra_state::{Refusal, Replace, Request, Rules, plan};
 
 /// Prints a table with a row for each patch that is there and a column for each
 /// that comes in its place (whatever its own `replace` says), then the
-/// callbacks of each pair.
+/// callbacks of each pair. A patch that is refused by itself is so in its own
+/// place too.
 ///
 /// # Errors
 /// The output cannot be written. A refused pair is an answer, not an error.
@@ -22,7 +23,14 @@ pub fn matrix(series: &Series, out: &mut dyn Write) -> Result<(), Problem> {
         let mut row = vec![names[old].clone()];
         for new in 0..series.len() {
             if old == new {
-                row.push(String::from("."));
+                // One that nobody could enable is not to be passed over.
+                match with(series.make(old)?) {
+                    Ok(_) => row.push(String::from(".")),
+                    Err(refusal) => {
+                        row.push(String::from("refused"));
+                        details.push(format!("{}: refused: {refusal}", names[old]));
+                    }
+                }
                 continue;
             }
             let (cell, detail) = match pair(series, old, new)? {

@@ -63,6 +63,32 @@ pub enum Problem {
         #[label("this name")]
         at: SourceSpan,
     },
+    /// A name has a character that is none to be shown.
+    #[error("the name has the character {character}, which cannot be shown")]
+    #[diagnostic(help("leave out control characters and those that Unicode reserves"))]
+    NameCharacter {
+        /// Which one.
+        character: String,
+        /// The file.
+        #[source_code]
+        source_code: Source,
+        /// Where.
+        #[label("in this name")]
+        at: SourceSpan,
+    },
+    /// A simulation is to attach more shadow variables than there is room for.
+    #[error("a simulated pre_patch attaches at most {most} shadow variables")]
+    #[diagnostic(help("the callbacks are the same with fewer of them"))]
+    AttachTooMany {
+        /// The limit.
+        most: usize,
+        /// The file.
+        #[source_code]
+        source_code: Source,
+        /// Where.
+        #[label("too many")]
+        at: SourceSpan,
+    },
     /// Two patches have one name.
     #[error("two patches are called {name}")]
     #[diagnostic(help("a step finds its patch by the name, so rename one of them"))]
@@ -151,6 +177,12 @@ pub enum Problem {
         /// How many.
         count: usize,
     },
+    /// Shadow variables were freed while a task might use them: as above.
+    #[error("the shadow variables of state {state} were freed while a task may use them")]
+    EarlyFree {
+        /// The state.
+        state: u64,
+    },
     /// There is not enough memory.
     #[error("out of memory")]
     OutOfMemory,
@@ -170,7 +202,7 @@ impl Problem {
     /// no question.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::Leak { .. } => 1,
+            Self::Refused { .. } | Self::Leak { .. } | Self::EarlyFree { .. } => 1,
             _ => 2,
         }
     }

@@ -16,7 +16,8 @@
 //! callbacks = ["pre_patch"]   # default: all four
 //! shadow_size = 16            # bytes a variable; compared between patches
 //! version = 1                 # for the rules of mainline
-//! attach = 100                # how many shadows a simulated pre_patch makes
+//! attach = 100                # how many shadows a simulated pre_patch makes,
+//!                             # at most 1,000,000
 //!
 //! [[step]]                    # default: enable each patch, in order
 //! enable = "P1"               # or disable = "P1"
@@ -31,7 +32,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use toml::Spanned;
-use umbra_state::{Callback, Hook, Name, Patch, Refusal, Replace, State};
+use umbra_state::{
+    Callback, Hook, Name, Object, OutOfMemory, Patch, Refusal, Replace, Rules, State,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +74,7 @@ struct StateTable {
     #[serde(default)]
     callbacks: Option<Vec<CallbackName>>,
     #[serde(default)]
-    attach: Option<usize>,
+    attach: Option<Spanned<usize>>,
     #[serde(default)]
     shadow_size: u32,
     #[serde(default)]
@@ -90,7 +93,7 @@ enum CallbackName {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HookTable {
-    function: String,
+    function: Spanned<String>,
     state: u64,
 }
 
@@ -100,6 +103,10 @@ struct StepTable {
     enable: Option<Spanned<String>>,
     disable: Option<Spanned<String>>,
 }
+
+/// The most shadow variables that a simulated `pre_patch` attaches: some hundred
+/// megabytes' worth.
+pub const ATTACH_MAX: usize = 1_000_000;
 
 /// One step of a series, by the patch's position in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,23 +168,24 @@ impl Series {
         }
         let mut functions = HashMap::new();
         let mut patches: Vec<Described> = Vec::new();
+        let mut by_name = HashMap::new();
         for table in &file.patch {
             let patch = describe(table, &mut functions, &source)?;
-            if let Some(first) = patches.iter().find(|p| p.patch.name == patch.patch.name) {
+            let name = table.name.get_ref().as_str();
+            if let Some(first) = by_name.insert(name, patches.len()) {
                 return Err(Problem::SameName {
-                    name: patch.patch.name.to_string(),
+                    name: name.to_owned(),
                     source_code: source,
-                    first: first.name_at,
+                    first: patches[first].name_at,
                     second: patch.name_at,
                 });
             }
             patches.push(patch);
         }
         let find = |name: &Spanned<String>| {
-            let at = |p: &Described| p.patch.name.as_str() == name.get_ref();
-            patches
-                .iter()
-                .position(at)
+            by_name
+                .get(name.get_ref().as_str())
+                .copied()
                 .ok_or_else(|| Problem::UnknownPatch {
                     name: name.get_ref().clone(),
                     known: patches.iter().map(|p| p.patch.name.to_string()).collect(),
@@ -243,6 +251,20 @@ impl Series {
         }
         for hook in &like.hooks {
             patch.push_hook(*hook)?;
+        }
+        Ok(patch)
+    }
+
+    /// As [`Series::make`], with what its author would have to bring under these
+    /// rules: mainline has no callbacks of states, so there each state gets an
+    /// object with the same ones.
+    ///
+    /// # Errors
+    /// [`Problem::OutOfMemory`].
+    pub fn make_for(&self, at: usize, rules: Rules) -> Result<Patch, Problem> {
+        let mut patch = self.make(at)?;
+        if rules == Rules::Mainline {
+            objects(&mut patch)?;
         }
         Ok(patch)
     }
@@ -351,6 +373,19 @@ impl Series {
     }
 }
 
+/// Gives the patch an object for each of its states, with the same callbacks,
+/// whose `cookie` is the state's id.
+pub(crate) fn objects(patch: &mut Patch) -> Result<(), OutOfMemory> {
+    for at in 0..patch.states.len() {
+        let state = patch.states[at];
+        let mut object = Object::new(state.name);
+        object.callbacks = state.callbacks;
+        object.cookie = state.id as usize;
+        patch.push_object(object)?;
+    }
+    Ok(())
+}
+
 /// A span that shows something: the parser's are empty at the end of the text,
 /// and a table's covers its lines.
 fn visible(span: Range<usize>, text: &str) -> SourceSpan {
@@ -366,7 +401,16 @@ fn describe(
     functions: &mut HashMap<String, usize>,
     source: &Source,
 ) -> Result<Described, Problem> {
+    let printable = |name: &Spanned<String>| match name.get_ref().chars().find(|&c| !shows(c)) {
+        None => Ok(()),
+        Some(c) => Err(Problem::NameCharacter {
+            character: format!("U+{:04X}", u32::from(c)),
+            source_code: source.clone(),
+            at: name.span().into(),
+        }),
+    };
     let name = |name: &Spanned<String>| {
+        printable(name)?;
         Name::new(name.get_ref()).map_err(|why| Problem::Name {
             why,
             source_code: source.clone(),
@@ -410,21 +454,38 @@ fn describe(
         }
         described.patch.push_state(state)?;
         described.ids_at.push(from.id.span().into());
+        let attach = from.attach.as_ref();
+        if let Some(attach) = attach.filter(|attach| *attach.get_ref() > ATTACH_MAX) {
+            return Err(Problem::AttachTooMany {
+                most: ATTACH_MAX,
+                source_code: source.clone(),
+                at: attach.span().into(),
+            });
+        }
         described
             .attach
-            .push(from.attach.unwrap_or(usize::from(from.is_shadow)));
+            .push(attach.map_or(usize::from(from.is_shadow), |attach| *attach.get_ref()));
     }
     for hook in &table.hooks {
         let from = hook.get_ref();
         // Null is no function.
         let next = functions.len() + 1;
-        let function = *functions.entry(from.function.clone()).or_insert(next);
+        printable(&from.function)?;
+        let called = from.function.get_ref();
+        let function = *functions.entry(called.clone()).or_insert(next);
         described
             .patch
-            .push_hook(Hook::new(function, Name::cut(&from.function), from.state))?;
+            .push_hook(Hook::new(function, Name::cut(called), from.state))?;
         described.hooks_at.push(hook.span().into());
     }
     Ok(described)
+}
+
+/// Whether a character may go to a terminal and into a picture: control
+/// characters and those that Unicode reserves may not.
+pub(crate) fn shows(c: char) -> bool {
+    let reserved = u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c);
+    !c.is_control() && !reserved
 }
 
 impl From<CallbackName> for Callback {

@@ -15,6 +15,7 @@
 //! The picture is SVG written by hand: it is a few dozen lines and rectangles,
 //! and a plotting library's axes would be in the way.
 
+use crate::series::shows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -380,7 +381,7 @@ fn escaped(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            c if c.is_control() => escaped.push('\u{fffd}'),
+            c if !shows(c) => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }
@@ -404,7 +405,7 @@ mod tests {
     #[test]
     fn text_from_outside_cannot_break_the_picture() {
         let event = TimelineEvent {
-            step: String::from("<1> & \"2\"\u{1}"),
+            step: String::from("<1> & \"2\"\u{1}\u{fffe}\u{ffff}\u{1fffe}"),
             patch: String::from("</svg>"),
             state: 1,
             callback: String::from("pre_patch"),
@@ -413,7 +414,7 @@ mod tests {
         };
         let svg = svg(&[event]);
         assert!(
-            svg.contains("&lt;1&gt; &amp; &quot;2&quot;\u{fffd}"),
+            svg.contains("&lt;1&gt; &amp; &quot;2&quot;\u{fffd}\u{fffd}\u{fffd}\u{fffd}<"),
             "{svg}"
         );
         assert_eq!(svg.matches("</svg>").count(), 1);

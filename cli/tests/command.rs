@@ -174,6 +174,8 @@ fn options_that_fit_nothing_are_refused() {
     };
     assert!(simulate(&["--reverse-at", "9"]).contains("numbered from 1 to 6"));
     assert!(simulate(&["--reverse-at", "0"]).contains("no step 0"));
+    assert!(simulate(&["--force-at", "7"]).contains("there is no step 7 to force"));
+    assert!(simulate(&["--rules", "linux"]).contains("possible values: umbra, v1, mainline"));
     assert!(simulate(&["--fail", "9.pre_patch"]).contains("state 9 has no pre_patch"));
     assert!(simulate(&["--fail", "P1.2.pre_patch"]).contains("state 2 of patch P1"));
     assert!(simulate(&["--fail", "2.post_patch"]).contains("only pre_patch may refuse"));
@@ -184,4 +186,141 @@ fn options_that_fit_nothing_are_refused() {
         unwritable.contains("cannot write no/such/folder.svg"),
         "{unwritable}"
     );
+}
+
+/// A{1} gives way to B{1,2}, and that is disabled.
+const FORCED: &str = "[[patch]]\nname = \"A\"\nstate = [{ id = 1, is_shadow = true, attach = 3 }]\n\
+     [[patch]]\nname = \"B\"\nreplace = true\nstate = [{ id = 1, is_shadow = true }, { id = 2 }]\n\
+     [[step]]\nenable = \"A\"\n[[step]]\nenable = \"B\"\n[[step]]\ndisable = \"B\"\n";
+
+#[test]
+fn d8_r92_simulate_forces_a_step_and_frees_nothing_under_its_task() {
+    let args = ["simulate", "series.toml", "--force-at", "2"];
+    let (status, stdout, stderr) = umbra(FORCED, &args);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    insta::assert_snapshot!("forced", stdout);
+    // The same back: B is pinned, A stays.
+    let args = [&args[..], &["--reverse-at", "2"]].concat();
+    let back = FORCED.replace("[[step]]\ndisable = \"B\"\n", "[[step]]\ndisable = \"A\"\n");
+    let (status, stdout, stderr) = umbra(&back, &args);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    insta::assert_snapshot!("forced_back", stdout);
+}
+
+#[test]
+fn d8_simulate_shows_what_the_rules_that_exist_do_under_a_task() {
+    for (rules, shown) in [("v1", 1), ("mainline", 1)] {
+        let text = FORCED.replace("disable = \"B\"", "disable = \"A\"");
+        let text = text.replace("[[step]]\nenable = \"B\"\n", "");
+        let args = [
+            "simulate",
+            "series.toml",
+            "--rules",
+            rules,
+            "--force-at",
+            "2",
+        ];
+        let (status, stdout, stderr) = umbra(&text, &args);
+        assert_eq!((status, stderr.as_str()), (0, ""), "{rules}");
+        let early = stdout.matches("freed while a task uses it").count();
+        assert_eq!(early, shown, "{rules}: {stdout}");
+        let (status, stdout, _) = umbra(&text, &["simulate", "series.toml", "--force-at", "2"]);
+        assert_eq!((status, stdout.contains("freed while")), (0, false));
+    }
+}
+
+#[test]
+fn d1_check_and_simulate_go_by_other_rules_if_asked() {
+    let text = "[[patch]]\nname = \"A\"\nstate = [{ id = 1, is_shadow = true }]\n\
+                [[patch]]\nname = \"B\"\nstate = [{ id = 1, is_shadow = true }]\n\
+                [[patch]]\nname = \"C\"\nreplace = true\n";
+    let check = |rules: &str| umbra(text, &["check", "series.toml", "--rules", rules]);
+    assert!(check("umbra").1.contains("3. enable C (replace): ends 1"));
+    assert!(
+        check("v1")
+            .1
+            .contains("3. enable C (replace): no state changes")
+    );
+    let (status, _, stderr) = check("mainline");
+    assert_eq!(status, 1);
+    assert!(stderr.contains("does not have its state 1"), "{stderr}");
+    let simulate = |rules: &str| umbra(text, &["simulate", "series.toml", "--rules", rules]);
+    assert!(simulate("umbra").1.ends_with("state 1: 0 users, 0 shadows"));
+    assert!(
+        simulate("v1")
+            .1
+            .ends_with("state 1: 0 users, 1 shadow (LEAK)")
+    );
+    assert_eq!(check("linux").0, 2);
+}
+
+#[test]
+fn r93_check_shows_the_callbacks_of_mainline_s_objects() {
+    let text = "[[patch]]\nname = \"A\"\nstate = [{ id = 7, version = 1 }]\n\
+                [[patch]]\nname = \"B\"\nreplace = true\nstate = [{ id = 7, version = 1 }]\n";
+    let (status, stdout, _) = umbra(text, &["check", "series.toml", "--rules", "mainline"]);
+    assert_eq!(status, 0);
+    insta::assert_snapshot!(stdout);
+}
+
+#[test]
+fn r49_shadows_that_belong_to_no_state_are_no_leak() {
+    let text = "[[patch]]\nname = \"A\"\nstate = [{ id = 1, attach = 2 }]\n\
+                [[step]]\nenable = \"A\"\n[[step]]\ndisable = \"A\"\n";
+    let (status, stdout, stderr) = umbra(text, &["simulate", "series.toml"]);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(stdout.ends_with("state 1: 0 users, 2 shadows"), "{stdout}");
+}
+
+#[test]
+fn r3_matrix_shows_a_patch_that_could_not_be_enabled_at_all() {
+    let text = "[[patch]]\nname = \"A\"\nstate = [{ id = 1 }, { id = 1 }]\n\
+                [[patch]]\nname = \"B\"\n";
+    let (status, stdout, _) = umbra(text, &["matrix", "series.toml"]);
+    assert_eq!(status, 0);
+    insta::assert_snapshot!(stdout);
+}
+
+#[test]
+fn what_is_too_much_or_cannot_be_shown_is_refused_where_it_stands() {
+    insta::assert_snapshot!(
+        "attach_too_many",
+        wrong(
+            "[[patch]]\nname = \"A\"\nstate = [{ id = 1, attach = 1000001 }]\n",
+            2
+        )
+    );
+    for hidden in [
+        "\\u001b[2J",
+        "\\uFFFE",
+        "\\u0085",
+        "\\n",
+        "\\U0001FFFF",
+        "\\uFDD0",
+    ] {
+        let of_patch = format!("[[patch]]\nname = \"A{hidden}\"\n");
+        assert!(wrong(&of_patch, 2).contains("cannot be shown"), "{hidden}");
+        let of_state =
+            format!("[[patch]]\nname = \"A\"\nstate = [{{ id = 1, name = \"{hidden}\" }}]\n");
+        assert!(wrong(&of_state, 2).contains("cannot be shown"), "{hidden}");
+        let of_hook = format!(
+            "[[patch]]\nname = \"A\"\nstate = [{{ id = 1 }}]\n\
+             hooks = [{{ function = \"{hidden}\", state = 1 }}]\n"
+        );
+        assert!(wrong(&of_hook, 2).contains("cannot be shown"), "{hidden}");
+    }
+}
+
+#[test]
+fn a_series_of_1500_patches_is_checked_to_its_end() {
+    let mut text = String::new();
+    for patch in 0..1500 {
+        text += &format!(
+            "[[patch]]\nname = \"P{patch}\"\nstate = [{{ id = {} }}]\n",
+            patch + 1
+        );
+    }
+    let (status, stdout, _) = umbra(&text, &["check", "series.toml"]);
+    assert_eq!(status, 0);
+    assert!(stdout.contains("1500. enable P1499: begins 1500"));
 }

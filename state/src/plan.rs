@@ -238,7 +238,7 @@ impl Plan {
     fn states(&self, op: Op) -> impl Iterator<Item = u64> {
         self.steps
             .iter()
-            .filter(move |step| step.op == op)
+            .filter(move |step| step.op == op && matches!(step.part, Part::State(_)))
             .map(|step| step.state)
     }
 
