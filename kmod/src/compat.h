@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Everything that depends on the kernel's version. Tried: 6.1; meant for 6.12. */
+/* Everything that depends on the kernel's version. Tried: 6.1 and 6.12. */
 #ifndef _UMBRA_COMPAT_H
 #define _UMBRA_COMPAT_H
 

@@ -202,6 +202,8 @@ static bool klp_data_outlives_the_readers(void)
 		rcu_read_lock();
 		data = klp_shadow_get(&objects[0], ID);
 		klp_shadow_free(&objects[0], ID, NULL);
+		/* For a worker that frees too early to get there. */
+		mdelay(2);
 		/* Of each size that an allocator may have taken it from. */
 		for (i = 0; i < ARRAY_SIZE(fresh); i++)
 			fresh[i] = kzalloc(96 << (i % 3), GFP_ATOMIC);
@@ -263,7 +265,7 @@ static int race_ctor(void *obj, void *data, void *value)
 {
 	if (race_inside++)
 		atomic_inc(&race_failed);
-	udelay(2);
+	udelay(10);
 	race_built++;
 	race_inside--;
 	return test_ctor(obj, data, value);
@@ -273,20 +275,21 @@ static void race_dtor(void *obj, void *data)
 {
 	if (race_inside++)
 		atomic_inc(&race_failed);
-	udelay(2);
+	udelay(10);
 	race_gone++;
 	race_inside--;
 }
 
-static int race(void *unused)
+/* Every other pair is this racer's own, so that constructors can meet. */
+static int race(void *rank)
 {
-	unsigned long i;
+	unsigned long i, own = (unsigned long)rank * RACES;
 
 	wait_for_completion(&race_start);
 	for (i = 0; i < RACES; i++) {
-		void *obj = (void *)((i + 1) << 6);
+		void *obj = (void *)((i % 2 ? own + i : i + 1) << 6);
 
-		if (!klp_shadow_get_or_alloc(obj, ID, 8, i % 2 ? GFP_KERNEL : GFP_ATOMIC,
+		if (!klp_shadow_get_or_alloc(obj, ID, 8, i % 4 ? GFP_KERNEL : GFP_ATOMIC,
 					     race_ctor, (void *)i))
 			atomic_inc(&race_failed);
 		if (i % 3 == 0)
@@ -309,7 +312,7 @@ static bool klp_ctors_and_dtors_exclude_each_other(void)
 
 	atomic_set(&race_failed, 0);
 	for (i = 0; i < RACERS; i++) {
-		tasks[i] = kthread_run(race, NULL, "klp_race/%d", i);
+		tasks[i] = kthread_run(race, (void *)(i + 1UL), "klp_race/%d", i);
 		CHECK(!IS_ERR(tasks[i]));
 	}
 	complete_all(&race_start);

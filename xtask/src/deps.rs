@@ -76,7 +76,12 @@ const NEEDS: &[Need] = &[
     need(
         "xz-utils",
         Sign::Program("xz"),
-        "unpacks the stock kernel's image",
+        "unpacks the stock kernel's image, of 6.1",
+    ),
+    need(
+        "zstd",
+        Sign::Program("zstd"),
+        "unpacks the stock kernel's image, of 6.12",
     ),
     need("cpio", Sign::Program("cpio"), "packs the guest's initramfs"),
 ];
@@ -349,7 +354,7 @@ mod tests {
     #[test]
     fn what_is_there_is_not_asked_for() {
         let (_dir, machine) = machine(
-            &["gcc", "objcopy", "make", "qemu-system-x86_64", "xz", "cpio"],
+            &["gcc", "objcopy", "make", "xz", "zstd", "cpio"],
             &[
                 ("/usr/include/stdio.h", b""),
                 ("/usr/lib/x86_64-linux-gnu/libelf.so.1", b""),

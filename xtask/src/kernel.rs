@@ -41,8 +41,8 @@ struct Stamp {
 
 const LAYOUT: u32 = 2;
 
-/// How an xz stream begins.
-const XZ: &[u8] = b"\xfd7zXZ\0";
+/// How a compressed image begins, and what unpacks it.
+const PACKERS: &[(&[u8], &str)] = &[(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
 
 impl Kernel {
     /// As `uname -r` will say.
@@ -184,35 +184,49 @@ fn unpack(apt: &Apt, set: &KernelSet, base: &Path, dir: &Path, task: &Task) -> R
     })
 }
 
-/// Takes the ELF image out of a bzImage, which holds it xz-compressed.
+/// Takes the ELF image out of a bzImage, which holds it compressed.
 fn unpack_image(packed: &Path, image: &Path) -> Result<()> {
     let bytes = fs::read(packed).map_err(Error::io("read", packed))?;
     let damaged = |why: &str| Error::Damaged {
         path: packed.to_path_buf(),
         why: why.into(),
     };
-    let start = bytes
-        .windows(XZ.len())
-        .position(|window| window == XZ)
-        .ok_or_else(|| damaged("it holds no xz stream"))?;
-    // The loader's bytes follow the stream. xz stops before them, so `tail` may
-    // be cut off: only xz's own verdict counts.
+    let payload = payload(&bytes).ok_or_else(|| damaged("it is no bzImage"))?;
+    let (_, program) = PACKERS
+        .iter()
+        .find(|(magic, _)| payload.starts_with(magic))
+        .ok_or_else(|| damaged("it is packed neither by xz nor by zstd"))?;
+    let stream = image.with_extension("packed");
+    fs::write(&stream, payload).map_err(Error::io("write", &stream))?;
     let mut command = Command::new("bash");
     command
         .arg("-c")
-        .arg(r#"xz -dc --single-stream < <(tail -c +"$1" "$2") >"$3""#)
-        .arg("unpack")
-        .arg((start + 1).to_string())
-        .args([packed, image]);
+        .arg(r#""$1" -dc <"$2" >"$3""#)
+        .args(["unpack", program])
+        .args([&stream, image]);
     proc::output(command)?;
+    fs::remove_file(&stream).map_err(Error::io("remove", &stream))?;
     let elf = fs::read(image)
         .map_err(Error::io("read", image))?
         .starts_with(b"\x7fELF");
     if elf {
         Ok(())
     } else {
-        Err(damaged("its xz stream is no ELF image"))
+        Err(damaged("what is packed in it is no ELF image"))
     }
+}
+
+/// The compressed stream in a bzImage, where its header says (the boot protocol's
+/// `setup_sects`, `payload_offset` and `payload_length`). The build appends the
+/// unpacked size to it, four bytes that are not the stream's.
+fn payload(image: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| {
+        let bytes = image.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let setup = (usize::from(*image.get(0x1f1)?) + 1) * 512;
+    let start = setup + word(0x248)?;
+    image.get(start..start + word(0x24c)?.checked_sub(4)?)
 }
 
 /// Makes the headers' Makefile find its common part beside itself.
@@ -251,20 +265,42 @@ mod tests {
         assert_eq!(relocated("all:\n"), None);
     }
 
+    /// A bzImage with that payload.
+    fn bz_image(payload: &[u8]) -> Vec<u8> {
+        let mut image = vec![0; 1024];
+        image[0x1f1] = 1;
+        let length = u32::try_from(payload.len() + 4).expect("small");
+        image[0x248..0x24c].copy_from_slice(&16u32.to_le_bytes());
+        image[0x24c..0x250].copy_from_slice(&length.to_le_bytes());
+        [&image[..], &[0; 16], payload, b"size and more"].concat()
+    }
+
+    #[test]
+    fn the_payload_is_where_the_header_says() {
+        assert_eq!(payload(&bz_image(b"stream")), Some(&b"stream"[..]));
+        assert_eq!(payload(&bz_image(b"stream")[..1040]), None, "cut short");
+        assert_eq!(payload(b"no kernel"), None);
+    }
+
     #[test]
     fn an_image_without_a_kernel_is_named() {
         let dir = tempfile::tempdir().expect("a folder");
         let (packed, image) = (dir.path().join("vmlinuz"), dir.path().join("vmlinux"));
-        fs::write(&packed, "no kernel").expect("writes");
-        let error = unpack_image(&packed, &image)
-            .expect_err("no stream")
-            .to_string();
+        let why = |bytes: &[u8]| {
+            fs::write(&packed, bytes).expect("writes");
+            unpack_image(&packed, &image)
+                .expect_err("no image")
+                .to_string()
+        };
+        let error = why(b"no kernel");
         assert!(
-            error.contains("no xz stream") && error.contains("vmlinuz"),
+            error.contains("no bzImage") && error.contains("vmlinuz"),
             "{error}"
         );
-        fs::write(&packed, [b"head", XZ, b"torn"].concat()).expect("writes");
-        assert!(unpack_image(&packed, &image).is_err(), "a torn stream");
+        let error = why(&bz_image(b"stream"));
+        assert!(error.contains("neither by xz"), "{error}");
+        let error = why(&bz_image(b"\xfd7zXZ\0torn"));
+        assert!(error.contains("xz"), "{error}");
     }
 
     #[test]

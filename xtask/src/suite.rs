@@ -94,6 +94,12 @@ const STEPS: &[Step] = &[
         run: guest,
     },
     Step {
+        name: "vm-6.12",
+        about: "the same in the backports' kernel",
+        slow: true,
+        run: newer_guest,
+    },
+    Step {
         name: "demo",
         about: "the demo, judged",
         slow: true,
@@ -295,7 +301,18 @@ fn kmod(paths: &Paths, options: &Options, _: &mut Tests) -> Result<()> {
 }
 
 fn guest(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
-    let kernel = kernel::get(paths, &options.series, false)?;
+    guests(paths, &options.series, tests)
+}
+
+/// The newest series that the release's backports have.
+const NEWER: &str = "6.12";
+
+fn newer_guest(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
+    guests(paths, NEWER, tests)
+}
+
+fn guests(paths: &Paths, series: &str, tests: &mut Tests) -> Result<()> {
+    let kernel = kernel::get(paths, series, false)?;
     let mut modules = modules::build(paths, &kernel)?;
     stock::add(paths, &kernel, &mut modules)?;
     let mut verdict = Ok(());
