@@ -10,6 +10,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
+use umbra_loom::explore;
 use umbra_state::refcount::{Acquire, Release};
 use umbra_state::{
     Callback, Engine, Errno, Gate, Host, Name, Patch, Phase, Progress, Reason, RefCount, Rules,
@@ -87,10 +88,8 @@ impl Shared {
 
 /// `preemptions` bounds how often a thread may be interrupted where it could go
 /// on; `None` is every interleaving there is.
-fn race(users: usize, preemptions: Option<usize>) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = preemptions;
-    model.check(move || {
+fn race(name: &str, users: usize, preemptions: Option<usize>) {
+    explore(name, preemptions, move || {
         let shared = Shared::new();
         let threads: Vec<_> = (1..users)
             .map(|_| {
@@ -113,18 +112,18 @@ fn race(users: usize, preemptions: Option<usize>) {
 
 #[test]
 fn r8_two_users_run_each_edge_once() {
-    race(2, None);
+    race("two users come and go", 2, None);
 }
 
 #[test]
 fn r8_three_users_run_each_edge_once() {
     // All of them take minutes.
-    race(3, Some(3));
+    race("three users come and go", 3, Some(3));
 }
 
 #[test]
 fn r8_users_that_share_run_no_edge_and_the_last_one_sees_them_all() {
-    loom::model(|| {
+    explore("release | release", None, || {
         let shared = Shared::new();
         assert_eq!(shared.count.acquire(), Acquire::First);
         shared.make();
@@ -153,7 +152,7 @@ fn r8_users_that_share_run_no_edge_and_the_last_one_sees_them_all() {
 
 #[test]
 fn r34_who_finds_the_state_active_sees_what_its_callbacks_made() {
-    loom::model(|| {
+    explore("load | acquire, commit", None, || {
         let shared = Shared::new();
         let reader = shared.clone();
         let thread = thread::spawn(move || {
@@ -173,7 +172,7 @@ fn r34_who_finds_the_state_active_sees_what_its_callbacks_made() {
 
 #[test]
 fn r30_a_life_that_was_given_up_is_cleaned_up_before_the_next() {
-    loom::model(|| {
+    explore("abort | acquire", None, || {
         let shared = Shared::new();
         assert_eq!(shared.count.acquire(), Acquire::First);
         let other = shared.clone();
@@ -189,7 +188,7 @@ fn r30_a_life_that_was_given_up_is_cleaned_up_before_the_next() {
 
 #[test]
 fn r29_who_shares_a_restored_state_sees_what_the_second_post_patch_made() {
-    loom::model(|| {
+    explore("restore | acquire", None, || {
         let shared = Shared::new();
         assert_eq!(shared.count.acquire(), Acquire::First);
         shared.make();
@@ -249,7 +248,7 @@ impl At {
 
 #[test]
 fn r37_who_finds_the_gate_open_sees_what_post_patch_made() {
-    loom::model(|| {
+    explore("gate | post_patch", None, || {
         let cell = Arc::new(UnsafeCell::new(0));
         let mut host = Fills(cell.clone());
         let mut engine = Engine::new(0, Rules::Umbra);
@@ -308,7 +307,7 @@ impl Host for Takes {
 
 #[test]
 fn r38_who_found_the_gate_open_is_waited_for_before_the_clean_up() {
-    loom::model(|| {
+    explore("gate | pre_unpatch, switch, post_unpatch", None, || {
         let cell = Arc::new(UnsafeCell::new(None));
         let inside = Arc::new(AtomicUsize::new(0));
         let mut host = Takes {
