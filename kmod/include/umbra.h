@@ -302,6 +302,10 @@ struct umbra_state_callbacks {
  * @block_disable: the patch cannot be disabled, nor replaced by one without
  *	the state
  * @callbacks: see there
+ * @target: the module whose objects have the state's shadows, or NULL. When it
+ *	unloads, its exit function has returned and its memory is still there,
+ *	they are freed, shadow_dtor included; the callbacks do not run. So an
+ *	object at the same address never inherits one.
  */
 struct umbra_state {
 	unsigned long id;
@@ -309,6 +313,7 @@ struct umbra_state {
 	bool is_shadow;
 	bool block_disable;
 	struct umbra_state_callbacks callbacks;
+	const char *target;
 };
 
 /* ------------------------------------------------------------------------
@@ -331,8 +336,9 @@ enum umbra_policy {
 /**
  * struct umbra_hook - the redirection of one function
  * @symbol: the function's name. Of several that share it the first in the
- *	kernel's table is meant. A function of a module is found too; keep a
- *	reference to that module while the patch is enabled.
+ *	kernel's table is meant. A function of a module that is loaded is found
+ *	too. When that module unloads, the hook is taken off and does not come
+ *	back before the patch is enabled anew; the rest of the patch stays.
  * @replacement: a function of the same type
  * @state: id of the state of the same patch that opens and closes the hook
  * @shadow: id of the shadow that @policy looks for; 0 with UMBRA_ALWAYS

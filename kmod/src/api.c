@@ -11,7 +11,7 @@
 #include "internal.h"
 
 /* rust/src/ffi.rs asserts the same numbers of its mirrors. */
-static_assert(sizeof(struct umbra_state) == 64);
+static_assert(sizeof(struct umbra_state) == 72);
 static_assert(sizeof(struct umbra_hook) == 48);
 static_assert(sizeof(struct umbra_patch) == 56);
 

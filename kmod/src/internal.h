@@ -83,6 +83,16 @@ void umbra_c_counters(struct umbra_counters *sum);
 bool umbra_c_livepatch_forced(struct umbra_patch *patch);
 void umbra_livepatch_exit(void);
 
+/* target.c */
+int umbra_target_init(void);
+void umbra_target_exit(void);
+void *umbra_c_target_add(const char *name);
+void umbra_c_target_remove(void *target);
+bool umbra_c_target_is(struct module *mod, const char *name);
+bool umbra_c_within(struct module *mod, unsigned long addr);
+int umbra_c_attach_begin(const char *symbol, unsigned long addr);
+void umbra_c_attach_end(void);
+
 /* show.c */
 int umbra_show_init(void);
 void umbra_show_exit(void);
@@ -113,6 +123,7 @@ void umbra_rs_show_patches(struct seq_file *m);
 void umbra_rs_show_states(struct seq_file *m);
 void umbra_rs_show_types(struct seq_file *m);
 void umbra_rs_show_hooks(struct seq_file *m);
+void umbra_rs_target_going(struct module *mod, const char *name);
 size_t umbra_rs_list_patches(char *buf, size_t size);
 
 #endif /* _UMBRA_INTERNAL_H */

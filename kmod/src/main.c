@@ -28,11 +28,16 @@ static int __init umbra_init(void)
 	ret = umbra_rs_init(counters);
 	if (ret)
 		goto err_shim;
-	ret = umbra_show_init();
+	ret = umbra_target_init();
 	if (ret)
 		goto err_rs;
+	ret = umbra_show_init();
+	if (ret)
+		goto err_target;
 	return 0;
 
+err_target:
+	umbra_target_exit();
 err_rs:
 	umbra_rs_exit();
 err_shim:
@@ -44,6 +49,7 @@ static void __exit umbra_exit(void)
 {
 	umbra_livepatch_exit();
 	umbra_show_exit();
+	umbra_target_exit();
 	umbra_rs_exit();
 	umbra_shim_exit();
 }

@@ -16,6 +16,7 @@ use crate::global::global;
 use crate::log;
 use crate::platform::{Kernel, may_sleep};
 use crate::slots::Target;
+use crate::target::Watched;
 
 const ENODEV: Errno = Errno(-19);
 
@@ -26,6 +27,8 @@ pub(crate) struct Record {
     /// The hooks' targets, in their order; never grown once the engine knows
     /// their addresses.
     pub(crate) targets: Vec<Target>,
+    /// The modules that its states name as targets.
+    _watched: Vec<Watched>,
     /// Its name.
     pub(crate) name: Name,
     /// The stock core changes its code, not our hooks.
@@ -140,7 +143,14 @@ pub(crate) unsafe fn describe(patch: *mut CPatch) -> Result<(Patch, Record), Err
             format_args!("its states or hooks are NULL, but their number is not 0"),
         ));
     };
+    let mut watched = Vec::new();
     for state in states {
+        if !state.target.is_null() {
+            watched.try_reserve(1).map_err(|_| no_memory(name))?;
+            // SAFETY: the caller's; it stays in place as long as the record.
+            let watch = unsafe { Watched::new(state.target) };
+            watched.push(watch.map_err(|_| no_memory(name))?);
+        }
         // SAFETY: the caller's.
         let pushed = described.push_state(unsafe { describe_state(name, state) }?);
         pushed.map_err(|_| no_memory(name))?;
@@ -164,6 +174,7 @@ pub(crate) unsafe fn describe(patch: *mut CPatch) -> Result<(Patch, Record), Err
         Record {
             patch,
             targets,
+            _watched: watched,
             name,
             livepatch: false,
             pinned: false,

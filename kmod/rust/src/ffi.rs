@@ -34,6 +34,7 @@ pub(crate) struct CState {
     pub(crate) pre_unpatch: Option<OtherCall>,
     pub(crate) post_unpatch: Option<OtherCall>,
     pub(crate) shadow_dtor: Option<umbra_shadow::Dtor>,
+    pub(crate) target: *const c_char,
 }
 
 /// `struct umbra_hook`.
@@ -60,7 +61,7 @@ pub(crate) struct CPatch {
 }
 
 // `src/api.c` asserts the same numbers of the C structures.
-const _: () = assert!(size_of::<CState>() == 64 && size_of::<CHook>() == 48);
+const _: () = assert!(size_of::<CState>() == 72 && size_of::<CHook>() == 48);
 const _: () = assert!(size_of::<CPatch>() == 56);
 
 /// `struct umbra_counters`.
@@ -107,6 +108,13 @@ unsafe extern "C" {
     pub(crate) safe fn umbra_c_attach(slot: u32, addr: c_ulong) -> c_int;
     pub(crate) safe fn umbra_c_detach(slot: u32);
     pub(crate) safe fn umbra_c_synchronize_tasks();
+
+    pub(crate) fn umbra_c_target_add(name: *const c_char) -> *mut c_void;
+    pub(crate) fn umbra_c_target_remove(target: *mut c_void);
+    pub(crate) fn umbra_c_target_is(module: *mut Module, name: *const c_char) -> bool;
+    pub(crate) fn umbra_c_within(module: *mut Module, addr: c_ulong) -> bool;
+    pub(crate) fn umbra_c_attach_begin(symbol: *const c_char, addr: c_ulong) -> c_int;
+    pub(crate) safe fn umbra_c_attach_end();
 
     pub(crate) fn umbra_c_livepatch_forced(patch: *mut CPatch) -> bool;
 }

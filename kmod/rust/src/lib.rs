@@ -35,6 +35,7 @@ mod platform;
 mod shadows;
 mod show;
 mod slots;
+mod target;
 
 use core::panic::PanicInfo;
 

@@ -31,7 +31,7 @@ const ENOSPC: Errno = Errno(-28);
 /// What the control lock protects.
 pub(crate) struct Control {
     pub(crate) engine: Engine,
-    slots: Slots,
+    pub(crate) slots: Slots,
     pub(crate) records: Vec<Record>,
     pub(crate) driver: Driver,
 }
@@ -203,14 +203,24 @@ impl KernelHost<'_> {
             else {
                 continue;
             };
-            let Some((target, _)) = self.target(&to) else {
+            let Some((target, hook)) = self.target(&to) else {
                 continue;
             };
             let (function, label, patch) = (to.hook.function, to.hook.label, to.patch.name);
+            // SAFETY: the author's hook; `describe` has read the name.
+            let there = unsafe { ffi::umbra_c_attach_begin((*hook).symbol, function as _) };
+            if there != 0 {
+                log::error(format_args!(
+                    "patch {patch}: {label} is gone, for its module was unloaded meanwhile"
+                ));
+                self.unattach(switch, function);
+                return Err(Errno::ENOENT);
+            }
             // SAFETY: the record keeps the target until the patch is removed,
             // which is after the switch that takes the hook away, or until the
             // engine has taken everything back, which is after `unattach`.
             let attached = unsafe { self.slots.attach(function, label, patch, target) };
+            ffi::umbra_c_attach_end();
             let Err(error) = attached else { continue };
             let errno = match error {
                 HookError::Full => {
