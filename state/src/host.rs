@@ -19,7 +19,13 @@ use crate::steps::Transition;
 /// | use the shadow tables, those of its own state too | yes |
 /// | fail | `pre_patch` only |
 /// | enable, disable or reverse a patch | no: the engine is borrowed, so it does not compile; a host that hides the engine behind a lock refuses what comes from inside (the kernel module with `-EBUSY`) |
-/// | panic, in userspace | the step counts as having returned [`Errno::PANICKED`]: the engine may be stepped on after the panic was caught |
+/// | panic, in userspace | yes: it counts as having returned [`Errno::PANICKED`], and is not called again |
+///
+/// # Panics
+/// In userspace any method may panic, and the engine may be stepped on, reversed
+/// or cancelled once that was caught. A switch that panicked has begun, and is
+/// asked for again, or for the way back; so are a `free_shadows` and a `barrier`.
+/// An event is not told twice.
 ///
 /// ```compile_fail
 /// # use umbra_state::*;

@@ -102,8 +102,13 @@ pub struct State {
     /// The shadow variables of the same id belong to it: they are freed when
     /// its life ends.
     pub is_shadow: bool,
-    /// Its callbacks cannot undo it: while the patch is the last user, it is
-    /// neither disabled nor replaced by a patch without the state.
+    /// The patch's callbacks cannot undo it. So the patch is not disabled while
+    /// no other enabled one has the state, and not replaced by a patch without
+    /// it unless one that stays has it. What has not switched yet can be taken
+    /// back all the same (T5).
+    ///
+    /// It is the patch's word, not the state's: the last user's counts, and one
+    /// that learned to undo takes over without the mark and may go (R71).
     pub block_disable: bool,
     /// The callbacks that the host can be asked for.
     pub callbacks: Callbacks,

@@ -397,3 +397,33 @@ fn plan_hooks(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refcount::RefCount;
+
+    #[test]
+    fn a_count_is_refused_one_user_before_it_would_stick() {
+        let mut patch = Patch::new(Name::cut("A"));
+        patch.push_state(State::new(1, Name::cut("s"))).unwrap();
+        let mut installed = Installed::new(0);
+        installed.make_room(&patch, 0).unwrap();
+        let mut with = |users| {
+            if let Some(slot) = installed.slots.get_mut(&1) {
+                slot.count = RefCount::from_parts(Phase::Active, users, 0);
+            }
+            enable(&installed, &patch)
+        };
+        assert!(with(USERS_MAX - 2).is_ok());
+        for users in [USERS_MAX - 1, USERS_MAX] {
+            let refusal = with(users).unwrap_err();
+            let full = Refusal::TooManyUsers {
+                state: 1,
+                patch: patch.name,
+            };
+            assert_eq!(refusal, full);
+            assert_eq!(refusal.errno(), crate::Errno::EOVERFLOW);
+        }
+    }
+}
