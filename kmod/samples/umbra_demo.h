@@ -23,16 +23,19 @@
 #define DEMO_DENIALS	2	/* how often a quarantined file was asked for */
 #define DEMO_FROZEN	3	/* directories: nothing comes or goes */
 
-struct demo_quarantine {
+/*
+ * The shadow of a marked inode, quarantined or frozen. An inode may go after
+ * pre_patch has marked it and before the hook opens that takes its shadow along,
+ * and leave the shadow to the next inode at its address. So it remembers which
+ * inode it was made for.
+ */
+struct demo_mark {
 	unsigned long ino;
+	u32 generation;
 };
 
 struct demo_denials {
 	atomic_long_t count;
-};
-
-struct demo_frozen {
-	unsigned long ino;
 };
 
 static char *path = "/demo";
@@ -49,18 +52,42 @@ static inline bool demo_is_frozen(const struct inode *inode)
 	return S_ISDIR(inode->i_mode) && inode->i_ino % 2 == 0;
 }
 
-static inline int demo_set_ino(void *obj, void *shadow, void *unused)
+/*
+ * Whether an inode's mark was made for another inode, or is gone. Then it is
+ * freed, and the inode is like one that never had any.
+ */
+static inline bool demo_is_stale(struct inode *inode, unsigned long id)
 {
-	/* The first field of both kinds. */
-	*(unsigned long *)shadow = ((struct inode *)obj)->i_ino;
-	return 0;
+	struct demo_mark *mark;
+	bool stale;
+
+	rcu_read_lock();
+	mark = umbra_shadow_get(inode, id);
+	stale = !mark || mark->ino != inode->i_ino ||
+		mark->generation != inode->i_generation;
+	rcu_read_unlock();
+	if (stale)
+		umbra_shadow_free(inode, id, NULL);
+	return stale;
+}
+
+/* The permission check as it was, for an inode whose mark was stale. */
+static inline int demo_original_permission(const struct umbra_hook *hook,
+					   struct inode *inode, int mask)
+{
+	int (*original)(struct inode *inode, int mask) = hook->original;
+	int cookie = umbra_replacement_begin();
+	int ret = original(inode, mask);
+
+	umbra_replacement_end(cookie);
+	return ret;
 }
 
 /*
- * Attaches a shadow to each inode of the file system that @wanted picks. The
+ * Attaches a mark to each inode of the file system that @wanted picks. The
  * list lock is dropped around each allocation; the reference keeps our place.
  */
-static inline int demo_attach(unsigned long id, size_t size,
+static inline int demo_attach(unsigned long id,
 			      bool (*wanted)(const struct inode *inode))
 {
 	struct inode *inode, *last = NULL;
@@ -81,19 +108,22 @@ static inline int demo_attach(unsigned long id, size_t size,
 
 	spin_lock(&sb->s_inode_list_lock);
 	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
-		void *shadow;
+		struct demo_mark *mark;
 
 		if (!wanted(inode) || !igrab(inode))
 			continue;
 		spin_unlock(&sb->s_inode_list_lock);
 		iput(last);
 		last = inode;
-		shadow = umbra_get_or_alloc(type, inode, size, GFP_KERNEL,
-					    demo_set_ino, NULL);
-		if (IS_ERR(shadow)) {
-			ret = PTR_ERR(shadow);
+		mark = umbra_get_or_alloc(type, inode, sizeof(*mark), GFP_KERNEL,
+					  NULL, NULL);
+		if (IS_ERR(mark)) {
+			ret = PTR_ERR(mark);
 			goto out;
 		}
+		/* Also one that an inode left behind while we walk. */
+		mark->ino = inode->i_ino;
+		mark->generation = inode->i_generation;
 		cond_resched();
 		spin_lock(&sb->s_inode_list_lock);
 	}
@@ -109,8 +139,7 @@ static inline int demo_quarantine_files(struct umbra_patch *patch,
 					struct umbra_state *state,
 					enum umbra_reason reason)
 {
-	return demo_attach(DEMO_QUARANTINE, sizeof(struct demo_quarantine),
-			   demo_is_quarantined);
+	return demo_attach(DEMO_QUARANTINE, demo_is_quarantined);
 }
 
 /*

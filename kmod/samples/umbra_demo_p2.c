@@ -7,8 +7,12 @@
  */
 #include "umbra_demo.h"
 
+static struct umbra_hook hooks[];
+
 static int demo_permission(struct inode *inode, int mask)
 {
+	if (demo_is_stale(inode, DEMO_QUARANTINE))
+		return demo_original_permission(&hooks[0], inode, mask);
 	return -EPERM;
 }
 

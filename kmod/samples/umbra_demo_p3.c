@@ -8,11 +8,15 @@
  */
 #include "umbra_demo.h"
 
+static struct umbra_hook hooks[];
+
 static int demo_permission(struct inode *inode, int mask)
 {
 	struct demo_denials *denials;
 	int cookie;
 
+	if (demo_is_stale(inode, DEMO_QUARANTINE))
+		return demo_original_permission(&hooks[0], inode, mask);
 	/* A path walk without references: ask to come again with one. */
 	if (mask & MAY_NOT_BLOCK)
 		return -ECHILD;

@@ -7,19 +7,41 @@
  */
 #include "umbra_demo.h"
 
+static struct umbra_hook hooks[];
+
 static int demo_permission(struct inode *inode, int mask)
 {
+	if (demo_is_stale(inode, DEMO_QUARANTINE))
+		return demo_original_permission(&hooks[0], inode, mask);
 	return -EPERM;
 }
 
 static int demo_create(struct inode *dir, struct dentry *dentry, umode_t mode)
 {
-	return -EPERM;
+	int (*original)(struct inode *dir, struct dentry *dentry, umode_t mode);
+	int cookie, ret;
+
+	if (!demo_is_stale(dir, DEMO_FROZEN))
+		return -EPERM;
+	original = hooks[2].original;
+	cookie = umbra_replacement_begin();
+	ret = original(dir, dentry, mode);
+	umbra_replacement_end(cookie);
+	return ret;
 }
 
 static int demo_unlink(struct inode *dir, struct dentry *dentry)
 {
-	return -EPERM;
+	int (*original)(struct inode *dir, struct dentry *dentry);
+	int cookie, ret;
+
+	if (!demo_is_stale(dir, DEMO_FROZEN))
+		return -EPERM;
+	original = hooks[3].original;
+	cookie = umbra_replacement_begin();
+	ret = original(dir, dentry);
+	umbra_replacement_end(cookie);
+	return ret;
 }
 
 static void demo_inode_free(struct inode *inode);
@@ -67,7 +89,7 @@ static int demo_freeze_directories(struct umbra_patch *patch,
 				   struct umbra_state *state,
 				   enum umbra_reason reason)
 {
-	return demo_attach(DEMO_FROZEN, sizeof(struct demo_frozen), demo_is_frozen);
+	return demo_attach(DEMO_FROZEN, demo_is_frozen);
 }
 
 static struct umbra_state states[] = {

@@ -60,8 +60,27 @@ says "r17_insmod reports what pre_patch returned" "Not a directory" \
 	load umbra_demo_p1 path=/proc/version/x
 clean "after a failed insmod"
 
-step "unload under load"
+step "a shadow that outlived its object"
 tree /demo 4 100
+# A file and a directory that the demo does not want.
+file=$(ls -i /demo/d0 | awk '$1 % 4 == 1 { print "/demo/d0/" $2; exit }')
+dir=$(ls -id /demo/d* | awk '$1 % 2 == 1 { print $2; exit }')
+ok "the fourth demo patch loads" load umbra_demo_p4
+before="$(live 1) $(live 3)"
+ok "a file has a dead inode's mark" load umbra_stale path=$file id=1
+rmmod umbra_stale
+ok "a directory has a dead inode's mark" load umbra_stale path=$dir id=3
+rmmod umbra_stale
+is "both marks are there" "$(echo $before | awk '{ print $1 + 1, $2 + 1 }')" "$(live 1) $(live 3)"
+ok "d3_the file is not taken for the one that is gone" cat $file
+ok "d3_nor is the directory" touch $dir/new
+is "d3_and both marks are gone" "$before" "$(live 1) $(live 3)"
+rm $dir/new
+ok "the patch is disabled" disable umbra_demo_p4
+ok "and unloads" rmmod umbra_demo_p4
+clean "after the outlived shadows"
+
+step "unload under load"
 walk() {
 	while [ -e /tmp/run ]; do
 		find /demo -type f | xargs stat >/dev/null 2>&1
