@@ -93,9 +93,19 @@ impl Keys {
 
 /// SplitMix64 (Steele, Lea and Flood 2014): the same on every machine and in
 /// every version of every library, which a committed baseline relies on.
-struct SplitMix(u64);
+pub(crate) struct SplitMix(u64);
 
 impl SplitMix {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `limit`. The bias of scaling 64 bits to the range is far
+    /// below what any table could notice.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        ((u128::from(self.next()) * limit as u128) >> 64) as usize
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -103,11 +113,10 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    /// Fisher and Yates. The bias of scaling 64 bits to the range is far below
-    /// what any table could notice.
+    /// Fisher and Yates.
     fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
-            let j = ((u128::from(self.next()) * (i as u128 + 1)) >> 64) as usize;
+            let j = self.below(i + 1);
             items.swap(i, j);
         }
     }

@@ -4,8 +4,8 @@
 //! on the same keys in the same process. So the work is written once, in
 //! [`workload`], against the two small traits of this file, and each contestant
 //! in [`peers`] says how it does the trait's operations, nothing else. The same
-//! functions are timed by criterion (`criterion/`) and counted by callgrind
-//! (`callgrind/`).
+//! functions are timed by criterion (`criterion/`), counted by callgrind
+//! (`callgrind/`), and run side by side by the comparison ([`compare`]).
 //!
 //! # What is looked up
 //! A shadow variable's key is the address of a kernel object. Objects of one
@@ -24,6 +24,7 @@
 //! seed so that two runs do the same work. It is close to the best that each of
 //! them can have; their defaults would be slower.
 
+pub mod compare;
 pub mod keys;
 pub mod peers;
 pub mod workload;
@@ -71,7 +72,55 @@ pub trait Lookup: Sized {
     /// The payload's first word, read from memory; `None` if the object has no
     /// payload.
     fn get(&self, key: usize, guard: &Self::Guard<'_>) -> Option<u64>;
+
+    /// The words of all of `keys`, 0 for an object without a payload: several
+    /// lookups at once, for a contestant that can overlap them better than a
+    /// loop does.
+    ///
+    /// # Panics
+    /// If `words` is shorter than `keys`.
+    #[inline]
+    fn get_many(&self, keys: &[usize], guard: &Self::Guard<'_>, words: &mut [u64]) {
+        for (&key, word) in keys.iter().zip(words) {
+            *word = self.get(key, guard).unwrap_or(0);
+        }
+    }
 }
+
+/// A contestant that makes single lookups cheaper to protect while a thread does
+/// many of them: by entering once and renewing, say.
+///
+/// Between two lookups of a session nothing is kept from being reclaimed for
+/// long; that is what tells it from a guard that is held.
+pub trait InSession: Lookup {
+    /// What a thread keeps between its lookups.
+    type Session<'a>
+    where
+        Self: 'a;
+
+    /// Begins a session of this thread.
+    fn session(&self) -> Self::Session<'_>;
+
+    /// As [`Lookup::get`], protected by itself.
+    fn get_in(&self, key: usize, session: &mut Self::Session<'_>) -> Option<u64>;
+}
+
+/// Contestants without sessions take a guard for each lookup.
+macro_rules! no_session {
+    ($($peer:ty),+ $(,)?) => {$(
+        impl crate::InSession for $peer {
+            type Session<'a> = ();
+
+            fn session(&self) {}
+
+            #[inline]
+            fn get_in(&self, key: usize, (): &mut ()) -> Option<u64> {
+                crate::Lookup::get(self, key, &crate::Lookup::guard(self))
+            }
+        }
+    )+};
+}
+pub(crate) use no_session;
 
 /// A table that is written too.
 pub trait Map: Lookup {

@@ -10,7 +10,7 @@
 //! single lookup adds to the function that it is in.
 
 use crate::keys::Keys;
-use crate::{Lookup, Map};
+use crate::{InSession, Lookup, Map};
 use std::time::{Duration, Instant};
 
 /// Looks up each of `keys`, all of them present, none waiting for another.
@@ -18,6 +18,40 @@ use std::time::{Duration, Instant};
 pub fn hit_independent<L: Lookup>(table: &L, guard: &L::Guard<'_>, keys: &[usize]) -> u64 {
     keys.iter().fold(0, |sum, &key| {
         sum.wrapping_add(table.get(key, guard).unwrap_or(1))
+    })
+}
+
+/// Keys that are looked up at once.
+pub const BATCH: usize = 32;
+
+/// As [`hit_independent`], [`BATCH`] keys at a time.
+#[inline(never)]
+pub fn hit_many<L: Lookup>(table: &L, guard: &L::Guard<'_>, keys: &[usize]) -> u64 {
+    let mut words = [0; BATCH];
+    let mut sum = 0u64;
+    for part in keys.chunks(BATCH) {
+        table.get_many(part, guard, &mut words);
+        sum = words[..part.len()]
+            .iter()
+            .fold(sum, |sum, word| sum.wrapping_add(*word));
+    }
+    sum
+}
+
+/// As [`hit_independent`], with a guard for each lookup.
+#[inline(never)]
+pub fn hit_guarded<L: Lookup>(table: &L, keys: &[usize]) -> u64 {
+    keys.iter().fold(0, |sum, &key| {
+        sum.wrapping_add(table.get(key, &table.guard()).unwrap_or(1))
+    })
+}
+
+/// As [`hit_independent`], each lookup protected by itself in one session.
+#[inline(never)]
+pub fn hit_in_session<L: InSession>(table: &L, keys: &[usize]) -> u64 {
+    let mut session = table.session();
+    keys.iter().fold(0, |sum, &key| {
+        sum.wrapping_add(table.get_in(key, &mut session).unwrap_or(1))
     })
 }
 

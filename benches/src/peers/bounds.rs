@@ -139,6 +139,18 @@ impl Chase {
         Self(lines.into())
     }
 
+    /// The line of an object that is present.
+    #[must_use]
+    pub fn line_of(object: usize) -> usize {
+        (object - BASE) / STRIDE
+    }
+
+    /// The object of a line.
+    #[must_use]
+    pub fn object_of(line: usize) -> usize {
+        BASE + line * STRIDE
+    }
+
     /// Follows the ring for `count` steps from the line `start`.
     #[inline(never)]
     #[must_use]

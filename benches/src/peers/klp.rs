@@ -59,6 +59,26 @@ impl Klp {
         None
     }
 
+    fn node(key: usize, word: u64) -> Owned<Node> {
+        Owned::new(Node {
+            next: Atomic::null(),
+            obj: key,
+            id: ID,
+            payload: Payload::new(word),
+        })
+    }
+
+    /// Puts a node in front of its chain; the caller holds the lock.
+    fn publish(&self, key: usize, node: Owned<Node>, guard: &Guard) {
+        let chain = self.chain(key);
+        // Relaxed: only writers store to a chain, and the lock orders them.
+        let first = chain.load(Ordering::Relaxed, guard);
+        // Relaxed: nobody else has the node before the next store.
+        node.next.store(first, Ordering::Relaxed);
+        // Release: publishes the node's fields to the Acquire loads in `find`.
+        chain.store(node, Ordering::Release);
+    }
+
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,8 +88,17 @@ impl Lookup for Klp {
     type Guard<'a> = Guard;
     const NAME: &'static str = "klp";
 
+    /// Without looking whether a key is there already: with a million entries
+    /// that takes many seconds, and lookups do not see the difference.
     fn filled(keys: &Keys) -> Self {
-        super::fill(keys)
+        let table = Self::new(keys.len());
+        let guard = pin();
+        let lock = table.lock();
+        for (key, word) in keys.pairs() {
+            table.publish(key, Self::node(key, word), &guard);
+        }
+        drop(lock);
+        table
     }
 
     #[inline]
@@ -96,22 +125,12 @@ impl Map for Klp {
         if let Some(node) = self.find(key, guard) {
             return node.payload.word();
         }
-        let node = Owned::new(Node {
-            next: Atomic::null(),
-            obj: key,
-            id: ID,
-            payload: Payload::new(word),
-        });
+        let node = Self::node(key, word);
         let lock = self.lock();
         if let Some(node) = self.find(key, guard) {
             return node.payload.word();
         }
-        let chain = self.chain(key);
-        // Relaxed: only writers store to a chain, and the lock orders them.
-        node.next
-            .store(chain.load(Ordering::Relaxed, guard), Ordering::Relaxed);
-        // Release: publishes the node's fields to the Acquire loads in `find`.
-        chain.store(node, Ordering::Release);
+        self.publish(key, node, guard);
         drop(lock);
         word
     }

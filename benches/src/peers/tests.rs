@@ -101,11 +101,20 @@ same_body! {
     umbra: Umbra => finds_exactly_what_is_there, writes_take_effect_once;
     papaya_sized: PapayaSized => finds_exactly_what_is_there, writes_take_effect_once;
     papaya_default: PapayaDefault => finds_exactly_what_is_there, writes_take_effect_once;
+    papaya_blocking: PapayaBlocking => finds_exactly_what_is_there, writes_take_effect_once;
+    scc_hashmap: SccMap => finds_exactly_what_is_there, writes_take_effect_once;
+    scc_hashindex: SccIndex => finds_exactly_what_is_there, writes_take_effect_once;
+    flurry: Flurry => finds_exactly_what_is_there, writes_take_effect_once;
     dashmap: Dash => finds_exactly_what_is_there, writes_take_effect_once;
     sharded_rwlock: Sharded => finds_exactly_what_is_there, writes_take_effect_once;
     klp: Klp => finds_exactly_what_is_there, writes_take_effect_once;
     bound_p64: P64 => finds_exactly_what_is_there;
     bound_p32: P32 => finds_exactly_what_is_there;
+}
+
+#[cfg(have_lfht)]
+same_body! {
+    cds_lfht: Lfht => finds_exactly_what_is_there, writes_take_effect_once;
 }
 
 #[test]

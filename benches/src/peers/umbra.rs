@@ -59,6 +59,11 @@ impl Platform for FixedSeed {
 pub struct Umbra(Table<FixedSeed>);
 
 impl Umbra {
+    /// Frees every entry at once, as the end of a state does.
+    pub fn free_all(&self) {
+        self.0.free_all(None);
+    }
+
     /// # Safety
     /// `data` is a variable of this table, found under a guard that is held.
     #[inline]

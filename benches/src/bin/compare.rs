@@ -1,0 +1,214 @@
+//! The comparison with peers and bounds: every row of the table of speeds.
+//!
+//! ```text
+//! cargo run --release -p umbra-benches --bin compare -- --rows get-hit,memory
+//! cargo run --release -p umbra-benches --features lfht --bin compare -- --json out.json
+//! ```
+//! Rows with 2 MiB pages run in a process of their own, whose allocator asks for
+//! such pages for everybody (glibc's tunable `glibc.malloc.hugetlb`).
+
+use clap::Parser;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use umbra_benches::compare::alloc::Counting;
+use umbra_benches::compare::model::{Machine, Report, Row, SCHEMA};
+use umbra_benches::compare::rows::{self, Options, chosen};
+use umbra_benches::compare::{peer, table};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Measures Umbra beside its peers and the bounds of the machine
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// Rows whose names begin so, separated by commas; all if not given
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    rows: Vec<String>,
+    /// Table sizes such as 1k,1M,10M; those of the targets if not given
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,...", value_parser = size)]
+    sizes: Vec<usize>,
+    /// Contestants beside Umbra; all if not given
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    peers: Vec<String>,
+    /// A third of the rounds, and fewer contestants above 4M entries
+    #[arg(long)]
+    quick: bool,
+    /// Also write everything here
+    #[arg(long, value_name = "FILE", overrides_with = "json")]
+    json: Option<PathBuf>,
+    /// List rows and contestants, measure nothing
+    #[arg(long)]
+    list: bool,
+    /// Run the rows that want 2 MiB pages, in this process
+    #[arg(long, hide = true)]
+    huge_pages: bool,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, times) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1_000),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(digits) => (digits, 1_000_000),
+            None => (text, 1),
+        },
+    };
+    match digits.parse::<u32>() {
+        Ok(n) if n > 0 && n <= 200_000_000 / times => Ok((n * times) as usize),
+        _ => Err("not a size from 1 to 200M, as 1k or 10M".into()),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no row's name begins with {0:?}; --list names them")]
+    NoRow(Vec<String>),
+    #[error("no contestant is called {0:?}; --list names them")]
+    NoPeer(String),
+    #[error("{what} {}: {source}", file.display())]
+    File {
+        what: &'static str,
+        file: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{}: not a comparison: {source}", file.display())]
+    Json {
+        file: PathBuf,
+        source: serde_json::Error,
+    },
+    #[error("the run with 2 MiB pages failed ({0}); its own message is above")]
+    HugePages(std::process::ExitStatus),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn list(options: &Options) {
+    println!("rows:");
+    for (id, spec) in chosen(options) {
+        println!("  {id}{}", if spec.huge() { " (2 MiB pages)" } else { "" });
+    }
+    println!("contestants:");
+    for peer in peer::roster() {
+        println!("  {}", peer.name);
+    }
+    if let Some(why) = peer::without_lfht() {
+        println!("  (cds_lfht {why})");
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Error> {
+    let options = Options {
+        rows: cli.rows.clone(),
+        sizes: cli.sizes.clone(),
+        peers: cli.peers.clone(),
+        quick: cli.quick,
+    };
+    let specs = chosen(&options);
+    if specs.is_empty() {
+        return Err(Error::NoRow(cli.rows.clone()));
+    }
+    for name in &cli.peers {
+        if !peer::roster().iter().any(|p| p.name == name) && name != "cds_lfht" {
+            return Err(Error::NoPeer(name.clone()));
+        }
+    }
+    if cli.list {
+        list(&options);
+        return Ok(());
+    }
+    if cli.huge_pages {
+        // The child of `with_huge_pages` ends with its parent.
+        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    }
+    if let Some(why) = peer::without_lfht().filter(|_| !cli.huge_pages) {
+        eprintln!("compare: cds_lfht {why}");
+    }
+    let mut report = Report {
+        schema: SCHEMA,
+        machine: Machine::this(),
+        rows: Vec::new(),
+    };
+    rows::run(&options, cli.huge_pages, &say, &mut |row| {
+        finished(&row);
+        report.rows.push(row);
+    });
+    if !cli.huge_pages && specs.iter().any(|(_, spec)| spec.huge()) {
+        report.rows.extend(with_huge_pages()?);
+    }
+    // Sizes are run one after the other; the table keeps the catalogue's order.
+    let place = |row: &Row| specs.iter().position(|(id, _)| *id == row.id);
+    report.rows.sort_by_key(place);
+    if !cli.huge_pages {
+        print!("\n{}", table::verdicts(&report));
+    }
+    if let Some(file) = &cli.json {
+        write(file, &report)?;
+    }
+    Ok(())
+}
+
+/// Progress on one line, where somebody watches.
+fn say(what: &str) {
+    let mut error = std::io::stderr();
+    if error.is_terminal() {
+        let _ = write!(error, "\r\x1b[K{what}");
+    }
+}
+
+fn finished(row: &Row) {
+    say("");
+    print!("{}", table::figures(row));
+    let _ = std::io::stdout().flush();
+}
+
+fn write(file: &Path, report: &Report) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(report).map_err(|source| Error::Json {
+        file: file.into(),
+        source,
+    })?;
+    fs::write(file, json + "\n").map_err(|source| Error::File {
+        what: "cannot write",
+        file: file.into(),
+        source,
+    })
+}
+
+/// Runs this program again with the same arguments and 2 MiB pages.
+fn with_huge_pages() -> Result<Vec<Row>, Error> {
+    let failed = |what, file: &Path| {
+        let file = file.to_path_buf();
+        move |source| Error::File { what, file, source }
+    };
+    let program = Path::new("/proc/self/exe");
+    let file = std::env::temp_dir().join(format!("compare-{}.json", std::process::id()));
+    let status = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .arg("--huge-pages")
+        .arg("--json")
+        .arg(&file)
+        .env(
+            "GLIBC_TUNABLES",
+            // The heap grows by whole pages of that size, and far at a time.
+            "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=67108864",
+        )
+        .status()
+        .map_err(failed("cannot run", program))?;
+    if !status.success() {
+        return Err(Error::HugePages(status));
+    }
+    let text = fs::read_to_string(&file).map_err(failed("cannot read", &file))?;
+    let _ = fs::remove_file(&file);
+    let report: Report =
+        serde_json::from_str(&text).map_err(|source| Error::Json { file, source })?;
+    Ok(report.rows)
+}

@@ -1,0 +1,125 @@
+//! What a comparison found, as the JSON that the report and BENCHMARKS.md are
+//! made of. [`SCHEMA`] changes with its meaning.
+
+use super::stats::{Distribution, Spread};
+use serde::{Deserialize, Serialize};
+
+/// The version of the format.
+pub const SCHEMA: u32 = 1;
+
+/// One run of the comparison.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The rows, in the order of the table.
+    pub rows: Vec<Row>,
+}
+
+/// The machine and the build.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub cpu: String,
+    /// How many there are.
+    pub cpus: usize,
+    /// The caches, as the system lists them.
+    pub caches: String,
+    /// Memory in GiB.
+    pub memory_gib: f64,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The compiler.
+    pub rustc: String,
+    /// The profile and the link-time optimisation of the build.
+    pub build: String,
+    /// The commit, with "+" if the tree had changes.
+    pub commit: String,
+    /// The day, in UTC.
+    pub date: String,
+}
+
+/// One row: what was measured, of whom, and what Umbra had to reach.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// A short name, as `--rows` takes it.
+    pub id: String,
+    /// For people.
+    pub title: String,
+    /// Entries in the table.
+    pub size: usize,
+    /// Whether the process had 2 MiB pages.
+    pub huge_pages: bool,
+    /// What the figures count, such as `ns`.
+    pub unit: String,
+    /// One for each contestant, in the order of the roster.
+    pub figures: Vec<Figure>,
+    /// What Umbra had to reach, and whether it did.
+    pub targets: Vec<Target>,
+    /// Distributions, where the row is about a tail.
+    #[serde(default)]
+    pub tails: Vec<Tail>,
+    /// What a reader has to know of this run.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// One contestant's figure in a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// The contestant.
+    pub peer: String,
+    /// The figure.
+    #[serde(flatten)]
+    pub spread: Spread,
+}
+
+/// A distribution of single operations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tail {
+    /// The contestant.
+    pub peer: String,
+    /// Of what.
+    pub what: String,
+    /// How long they took.
+    pub distribution: Distribution,
+}
+
+/// One thing that Umbra had to reach in a row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// As the table of speeds says it, such as `≤ 1.35 × P32`.
+    pub text: String,
+    /// What was reached, in the unit of `text`.
+    pub reached: String,
+    /// The figures behind it, such as `12.3 ns / 8.1 ns`.
+    pub figures: String,
+    /// Whether that is enough.
+    pub verdict: Verdict,
+}
+
+/// How a target came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Reached.
+    Ok,
+    /// Not reached.
+    Missed,
+    /// The contestant that it names was not in this run.
+    Unknown,
+}
+
+impl Verdict {
+    /// For the table.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Missed => "MISSED",
+            Self::Unknown => "not measured",
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! One contestant behind a trait object, so that a row can be run over a list.
+//!
+//! A call through the object covers thousands of operations, and inside it the
+//! contestant's own code is compiled in: nobody pays for the indirection.
+
+use super::clock::timed;
+use crate::keys::Keys;
+use crate::peers::{
+    Chase, Dash, Flurry, Klp, P32, P64, PapayaBlocking, PapayaDefault, PapayaSized, SccIndex,
+    SccMap, Sharded, Umbra,
+};
+use crate::{InSession, Map, workload};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// A kind of lookup that a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Present keys, none waiting for another.
+    Hit,
+    /// Each present key named by the payload before it.
+    HitDependent,
+    /// Absent keys, none waiting for another.
+    Miss,
+    /// Present keys, 32 at a time, where the contestant has a way to.
+    Many,
+    /// As `Hit`, with a guard taken for each.
+    HitGuarded,
+    /// As `Hit`, each protected on its own in a session.
+    HitInSession,
+    /// Nothing but taking a guard and letting it go, once for each key.
+    Guard,
+}
+
+impl Operation {
+    /// The keys that it looks up.
+    #[must_use]
+    pub fn keys(self, keys: &Keys) -> &[usize] {
+        match self {
+            Self::Miss => keys.absent(),
+            _ => keys.present(),
+        }
+    }
+}
+
+/// A filled contestant.
+pub trait Filled: Send + Sync {
+    /// Looks up `part`, a run of neighbours in the keys' order of lookup, under
+    /// one guard; the sum of the words that were read (of a dependent walk: the
+    /// last word). `None` if the contestant has no such operation.
+    fn run(&self, operation: Operation, part: &[usize]) -> Option<u64>;
+
+    /// Carries out mixed operations as [`mixed_op`] packs them, a guard for
+    /// each [`GUARDED`] of them; a word that depends on all. `None` for what
+    /// cannot be written.
+    fn mixed(&self, operations: &[usize]) -> Option<u64>;
+
+    /// Looks up each key under a guard of its own.
+    fn get_guarded(&self, key: usize) -> Option<u64>;
+
+    /// Frees `part`, as the contestant would best free a part of its entries;
+    /// returns when no lookup finds one of them.
+    fn free_part(&self, part: &[usize]);
+}
+
+/// Operations under one guard in mixed work: long enough that its cost does not
+/// matter, short enough that what was freed can be reclaimed.
+pub const GUARDED: usize = 64;
+
+/// What to do with a key, in the bits that an object's address leaves free.
+#[must_use]
+pub const fn mixed_op(key: usize, what: Mixed) -> usize {
+    key | what as usize
+}
+
+/// An operation of mixed work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Mixed {
+    /// Look it up.
+    Get = 0,
+    /// Make it if it is not there.
+    Insert = 1,
+    /// Free it if it is there.
+    Free = 2,
+}
+
+const KIND: usize = 3;
+
+fn mixed<M: Map>(table: &M, operations: &[usize]) -> u64 {
+    let mut sum = 0u64;
+    for part in operations.chunks(GUARDED) {
+        let guard = table.guard();
+        for &operation in part {
+            let key = operation & !KIND;
+            sum = sum.wrapping_add(match operation & KIND {
+                1 => table.get_or_alloc(key, key as u64, &guard),
+                2 => u64::from(table.free(key, &guard)),
+                _ => table.get(key, &guard).unwrap_or(0),
+            });
+        }
+    }
+    sum
+}
+
+fn lookups<L: InSession>(table: &L, operation: Operation, part: &[usize]) -> Option<u64> {
+    let guard = table.guard();
+    Some(match operation {
+        Operation::Hit => workload::hit_independent(table, &guard, part),
+        Operation::HitDependent => workload::hit_dependent(table, &guard, part[0], part.len()),
+        Operation::Miss => workload::miss_independent(table, &guard, part),
+        Operation::Many => workload::hit_many(table, &guard, part),
+        Operation::HitGuarded => {
+            drop(guard);
+            workload::hit_guarded(table, part)
+        }
+        Operation::HitInSession => {
+            drop(guard);
+            workload::hit_in_session(table, part)
+        }
+        Operation::Guard => {
+            drop(guard);
+            for _ in part {
+                black_box(table.guard());
+            }
+            return None;
+        }
+    })
+}
+
+struct Written<M>(M);
+
+impl<M: Map + InSession + Send + Sync> Filled for Written<M> {
+    fn run(&self, operation: Operation, part: &[usize]) -> Option<u64> {
+        lookups(&self.0, operation, part)
+    }
+
+    fn mixed(&self, operations: &[usize]) -> Option<u64> {
+        Some(mixed(&self.0, operations))
+    }
+
+    fn get_guarded(&self, key: usize) -> Option<u64> {
+        self.0.get(key, &self.0.guard())
+    }
+
+    fn free_part(&self, part: &[usize]) {
+        for part in part.chunks(GUARDED) {
+            workload::free_all_one_by_one(&self.0, &self.0.guard(), part);
+        }
+    }
+}
+
+struct Bound<L>(L);
+
+impl<L: InSession + Send + Sync> Filled for Bound<L> {
+    fn run(&self, operation: Operation, part: &[usize]) -> Option<u64> {
+        lookups(&self.0, operation, part)
+    }
+
+    fn mixed(&self, _: &[usize]) -> Option<u64> {
+        None
+    }
+
+    fn get_guarded(&self, key: usize) -> Option<u64> {
+        self.0.get(key, &self.0.guard())
+    }
+
+    fn free_part(&self, _: &[usize]) {}
+}
+
+/// The chase knows one operation, and its result is a line, not a word.
+struct Ring(Chase);
+
+impl Filled for Ring {
+    fn run(&self, operation: Operation, part: &[usize]) -> Option<u64> {
+        (operation == Operation::HitDependent).then(|| {
+            let line = self.0.walk(Chase::line_of(part[0]), part.len());
+            Chase::object_of(line) as u64
+        })
+    }
+
+    fn mixed(&self, _: &[usize]) -> Option<u64> {
+        None
+    }
+
+    fn get_guarded(&self, _: usize) -> Option<u64> {
+        None
+    }
+
+    fn free_part(&self, _: &[usize]) {}
+}
+
+/// What a table that is written does beyond lookups.
+#[derive(Clone, Copy)]
+pub struct Writes {
+    /// Above so many entries it would take minutes.
+    pub most: usize,
+    /// Whether its growth is its own: a setting that is about room from the
+    /// start grows as the contestant's default does.
+    pub grows: bool,
+    /// An empty table grown to all keys; the CPU time, without the table's end.
+    pub grow: fn(&Keys) -> Duration,
+    /// The same, with the CPU time of each insertion in nanoseconds.
+    pub grow_each: fn(&Keys) -> Vec<u32>,
+}
+
+/// A contestant that a row may fill.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    /// Its name in reports and for `--peers`.
+    pub name: &'static str,
+    /// How many times fewer lookups it is given in a table of so many entries:
+    /// more than 1 for what would take the whole of a run.
+    pub fewer: fn(usize) -> usize,
+    /// Above so many entries it is left out.
+    pub most: usize,
+    /// Makes and fills it.
+    pub filled: fn(&Keys) -> Box<dyn Filled>,
+    /// If it can be written.
+    pub writes: Option<Writes>,
+}
+
+fn grow<M: Map>(keys: &Keys) -> Duration {
+    let table = M::new(0);
+    timed(|| {
+        for (key, word) in keys.pairs() {
+            black_box(table.get_or_alloc(key, word, &table.guard()));
+        }
+    })
+    .0
+}
+
+fn grow_each<M: Map>(keys: &Keys) -> Vec<u32> {
+    let table = M::new(0);
+    // Written beforehand, so that no insertion pays for this list's pages.
+    let mut nanos = vec![u32::MAX; keys.len()];
+    let mut last = super::clock::thread_time();
+    for (slot, (key, word)) in nanos.iter_mut().zip(keys.pairs()) {
+        black_box(table.get_or_alloc(key, word, &table.guard()));
+        let now = super::clock::thread_time();
+        *slot = (now - last).as_nanos().try_into().unwrap_or(u32::MAX);
+        last = now;
+    }
+    nanos
+}
+
+const fn map<M: Map + InSession + Send + Sync + 'static>() -> Peer {
+    Peer {
+        name: M::NAME,
+        fewer: |_| 1,
+        most: usize::MAX,
+        filled: |keys| Box::new(Written(M::filled(keys))),
+        writes: Some(writes::<M>(usize::MAX)),
+    }
+}
+
+const fn writes<M: Map>(most: usize) -> Writes {
+    Writes {
+        most,
+        grows: true,
+        grow: grow::<M>,
+        grow_each: grow_each::<M>,
+    }
+}
+
+const fn bound<L: InSession + Send + Sync + 'static>() -> Peer {
+    Peer {
+        name: L::NAME,
+        fewer: |_| 1,
+        most: usize::MAX,
+        filled: |keys| Box::new(Bound(L::filled(keys))),
+        writes: None,
+    }
+}
+
+const KLP: Peer = Peer {
+    // Chains of n / 4096: beyond a few entries each, time grows with them.
+    fewer: |n| (n / 16_384).max(1),
+    most: 4_000_000,
+    // An insertion walks its chain.
+    writes: Some(writes::<Klp>(100_000)),
+    ..map::<Klp>()
+};
+
+const PAPAYA_SIZED: Peer = Peer {
+    writes: Some(Writes {
+        grows: false,
+        ..writes::<PapayaSized>(usize::MAX)
+    }),
+    ..map::<PapayaSized>()
+};
+
+const CHASE: Peer = Peer {
+    name: "bound-chase",
+    fewer: |_| 1,
+    most: usize::MAX,
+    filled: |keys| Box::new(Ring(Chase::new(keys))),
+    writes: None,
+};
+
+/// Every contestant, Umbra first, the bounds last.
+#[must_use]
+pub fn roster() -> Vec<Peer> {
+    vec![
+        map::<Umbra>(),
+        PAPAYA_SIZED,
+        map::<PapayaDefault>(),
+        map::<PapayaBlocking>(),
+        map::<Dash>(),
+        map::<SccMap>(),
+        map::<SccIndex>(),
+        map::<Flurry>(),
+        map::<Sharded>(),
+        #[cfg(have_lfht)]
+        map::<crate::peers::Lfht>(),
+        KLP,
+        bound::<P64>(),
+        bound::<P32>(),
+        CHASE,
+    ]
+}
+
+/// Why cds_lfht is not among the contestants, if it is not.
+#[must_use]
+pub const fn without_lfht() -> Option<&'static str> {
+    if cfg!(have_lfht) {
+        None
+    } else if cfg!(feature = "lfht") {
+        Some(
+            "is left out: liburcu was not found; apt-get install liburcu-dev, touch benches/build.rs",
+        )
+    } else {
+        Some("is left out: --features lfht builds it (Debian: liburcu-dev)")
+    }
+}
