@@ -64,8 +64,16 @@ runs() { # which code /proc/cmdline is
 	esac
 }
 
+# A task in the function that all patches change, whichever of them has it now.
 busy() {
+	for param in /sys/module/umbra_lp_[a-d]/parameters/busy; do
+		[ -e "$param" ] && echo "$1" >"$param"
+	done
 	echo "$1" >/sys/module/umbra_lp_target/parameters/busy
+	while [ "$1" = 1 ]; do
+		grep -q Y /sys/module/umbra_lp_*/parameters/inside && return
+		usleep 10000
+	done
 }
 
 nothing_left() {
@@ -188,6 +196,7 @@ over a
 busy 1
 trace >/dev/null
 ok "its disabling begins" sh -c "echo 0 >$klp/umbra_lp_a/enabled"
+is "it stalls" 1 "$(cat $klp/umbra_lp_a/transition)"
 is "t4 the gate is closed" closed "$(awk '$1 == 1 { print $(NF - 2) }' $debug/states)"
 ok "it is reversed" sh -c "echo 1 >$klp/umbra_lp_a/enabled"
 busy 0
@@ -202,6 +211,7 @@ step "T5: a patch that blocks its disabling is stuck while it is enabled"
 busy 1
 trace >/dev/null
 ok "A{1!} begins" lp a states=1 block=1
+is "it stalls" 1 "$(cat $klp/umbra_lp_a/transition)"
 ok "t5_d5 it may be reversed" sh -c "echo 0 >$klp/umbra_lp_a/enabled"
 busy 0
 ok "it ends" over a
@@ -350,13 +360,14 @@ nothing_left "no memory"
 
 step "force"
 trace >/dev/null
-ok "A{1} is enabled" lp a states=1
-over a
-ok "B{2} beside it" lp b states=2
+ok "B{2} is enabled" lp b states=2
 over b
+ok "A{1} beside it, and on top" lp a states=1
+over a
 busy 1
 trace >/dev/null
-ok "disabling A stalls" sh -c "echo 0 >$klp/umbra_lp_a/enabled"
+ok "disabling A begins" sh -c "echo 0 >$klp/umbra_lp_a/enabled"
+is "it stalls" 1 "$(cat $klp/umbra_lp_a/transition)"
 ok "it is forced" sh -c "echo 1 >$klp/umbra_lp_a/force"
 over a
 is "d8_s5 no post_unpatch" "a1.pre_unpatch" "$(trace)"
@@ -375,6 +386,7 @@ is "and clean up" "0 0" "$(live 2) $(live 3)"
 ok "and unload" gone b c
 busy 1
 ok "D{4} begins" lp d states=4
+is "it stalls" 1 "$(cat $klp/umbra_lp_d/transition)"
 ok "B{5} may not begin now" sh -c '! insmod /modules/umbra_lp_b.ko states=5'
 ok "it is forced" sh -c "echo 1 >$klp/umbra_lp_d/force"
 over d
@@ -386,6 +398,7 @@ is "a forced enable pins nothing" "b5.pre_patch d4.pre_unpatch d4.post_unpatch b
 ok "D unloads" gone d
 busy 1
 ok "C{6} begins to replace B" lp c states=6 replace=1
+is "it stalls" 1 "$(cat $klp/umbra_lp_c/transition)"
 ok "it is forced" sh -c "echo 1 >$klp/umbra_lp_c/force"
 over c
 busy 0

@@ -5,6 +5,7 @@
  * umbra_lp_target, if that is loaded, the function that a task can be kept in.
  */
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 
 #include <umbra_livepatch.h>
@@ -40,6 +41,13 @@ MODULE_PARM_DESC(hooks, "have hooks as well");
 static bool wait;
 module_param(wait, bool, 0444);
 MODULE_PARM_DESC(wait, "do not enable it until told to");
+
+static bool busy;
+module_param(busy, bool, 0600);
+MODULE_PARM_DESC(busy, "keep the target's task in this patch's code");
+static bool inside;
+module_param(inside, bool, 0400);
+MODULE_PARM_DESC(inside, "it is there");
 
 /* Objects that nothing else knows; the same for all patches. */
 static void *lp_object(unsigned int n)
@@ -77,8 +85,13 @@ static int lp_cmdline(struct seq_file *m, void *v)
 	return 0;
 }
 
-static void lp_wait(void)
+/* As the target's own: a task can be kept in it, and is seen. */
+static noinline void lp_wait(void)
 {
+	WRITE_ONCE(inside, READ_ONCE(busy));
+	while (READ_ONCE(busy))
+		schedule_timeout_idle(1);
+	WRITE_ONCE(inside, false);
 }
 
 static struct klp_func vmlinux_funcs[] = {

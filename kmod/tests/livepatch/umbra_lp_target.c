@@ -8,18 +8,21 @@
 #include <linux/ftrace.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
-#include <linux/wait.h>
+#include <linux/sched.h>
 
-static DECLARE_WAIT_QUEUE_HEAD(lp_queue);
 static struct task_struct *lp_task;
 static bool lp_busy;
+static bool inside;
+module_param(inside, bool, 0400);
+MODULE_PARM_DESC(inside, "the task is in umbra_lp_wait()");
 
 /* Known by its name, so neither inlined nor cloned. */
 static noinline __noclone void umbra_lp_wait(void)
 {
-	wait_event_idle(lp_queue, !READ_ONCE(lp_busy));
-	/* Not the last act, so that it stays on the stack. */
-	barrier();
+	WRITE_ONCE(inside, READ_ONCE(lp_busy));
+	while (READ_ONCE(lp_busy))
+		schedule_timeout_idle(1);
+	WRITE_ONCE(inside, false);
 }
 
 static int lp_thread(void *unused)
@@ -47,7 +50,6 @@ static int busy_set(const char *val, const struct kernel_param *kp)
 		lp_task = task;
 	} else if (!busy && lp_task) {
 		WRITE_ONCE(lp_busy, false);
-		wake_up_all(&lp_queue);
 		kthread_stop(lp_task);
 		lp_task = NULL;
 	}
