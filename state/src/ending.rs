@@ -104,9 +104,9 @@ impl Installed {
             let ticket = self.tickets + 1;
             self.note_debts(transition, Op::PrePatch, |_| ticket);
             self.pin_or_drop(patch, true, transition.rules.ours(), true);
-        } else if transition.registered {
-            // Into the room that it left.
-            self.registered.push(patch);
+        } else if let Some(at) = transition.registered {
+            // Into the room that it left: nobody registers meanwhile.
+            self.registered.insert(at.min(self.registered.len()), patch);
         }
     }
 

@@ -1,4 +1,7 @@
 //! What a transition reports while it runs: tracepoints, timelines, tests.
+//!
+//! An event has no time, for the engine has no clock: whoever listens is called
+//! at that moment and has one (the kernel's log, the timeline's `t_us`).
 
 use crate::name::Name;
 use crate::patch::{Callback, Difference, Object, Patch, State};

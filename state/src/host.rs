@@ -59,12 +59,13 @@ pub trait Host {
     /// done or fails, or in the other direction if the transition was reversed.
     ///
     /// A hook that is taken away must be out of use when this returns `Done`:
-    /// no trampoline may still look at its gate on behalf of that patch. A call
-    /// with [`Switch::forced`] is the last one: what it answers is not asked.
+    /// no trampoline may still look at its gate on behalf of that patch. With
+    /// [`Switch::forced`] nobody is waited for: `Pending` counts as `Done`.
     ///
     /// # Errors
     /// Forward: the transition is taken back; the host has undone its own part.
-    /// Back: it must get there, so an error counts as a stall.
+    /// Back: it must get there, so an error counts as a stall, or by force as
+    /// done.
     fn switch(&mut self, switch: &Switch<'_>) -> Result<Progress, Errno>;
 
     /// Makes all shadow variables of the state's id invisible and hands them to

@@ -70,7 +70,7 @@ impl Engine {
         };
         let patch = self.installed.registered.remove(at);
         match self.planned(&patch) {
-            Ok(plan) => self.begin_enable(Ok(plan), patch, true, host),
+            Ok(plan) => self.begin_enable(Ok(plan), patch, Some(at), host),
             Err(refusal) => {
                 // Into the room that it left.
                 self.installed.registered.insert(at, patch);

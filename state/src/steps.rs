@@ -40,8 +40,9 @@ pub(crate) struct Transition {
     pub(crate) forced: bool,
     /// How far the step at the border got.
     pub(crate) inside: Inside,
-    /// The incoming patch was registered, and is again if it is taken back.
-    pub(crate) registered: bool,
+    /// The incoming patch was registered at this place, and is again if it is
+    /// taken back.
+    pub(crate) registered: Option<usize>,
     pub(crate) rules: Rules,
     /// Everything is done and only remains to be told, the patches that were
     /// pinned from this one on.
@@ -440,7 +441,8 @@ fn call_object<H: Host>(
     tell_object((patch, object), callback, reason, before, inside, host)
 }
 
-/// Asks the host once. By force the switch is over whatever it answers.
+/// Asks the host once. By force nobody is waited for; what fails forward has
+/// failed all the same.
 fn switch<H: Host>(
     installed: &Installed,
     transition: &mut Transition,
@@ -456,7 +458,11 @@ fn switch<H: Host>(
         direction,
         forced,
     });
-    let answer = if forced { Ok(Progress::Done) } else { answer };
+    let answer = match answer {
+        Err(_) if direction == Direction::Forward => answer,
+        _ if forced => Ok(Progress::Done),
+        _ => answer,
+    };
     if answer == Ok(Progress::Done) {
         transition.switching = false;
         transition.force = false;
@@ -487,6 +493,7 @@ fn switch_forward<H: Host>(
         }
         Err(errno) => {
             transition.switching = false;
+            transition.force = false;
             let patch = transition
                 .subject(installed)
                 .map_or(Name::EMPTY, |patch| patch.name);

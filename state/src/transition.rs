@@ -245,7 +245,7 @@ impl Engine {
         } else {
             self.planned(&patch)
         };
-        self.begin_enable(planned, patch, false, host)
+        self.begin_enable(planned, patch, None, host)
     }
 
     /// Plans to enable, and takes all memory that it will need.
@@ -259,7 +259,7 @@ impl Engine {
         &mut self,
         planned: Result<Plan, Refusal>,
         patch: Patch,
-        registered: bool,
+        registered: Option<usize>,
         host: &mut H,
     ) -> Result<(), Refusal> {
         let reason = match patch.replace {
@@ -279,7 +279,7 @@ impl Engine {
             self.installed.room_to_leave(1)?;
             Ok(plan)
         });
-        self.begin(planned, None, Reason::Disable, false, host)
+        self.begin(planned, None, Reason::Disable, None, host)
     }
 
     fn begin<H: Host>(
@@ -287,7 +287,7 @@ impl Engine {
         planned: Result<Plan, Refusal>,
         incoming: Option<Patch>,
         reason: Reason,
-        registered: bool,
+        registered: Option<usize>,
         host: &mut H,
     ) -> Result<(), Refusal> {
         let plan = planned.inspect_err(|refusal| host.event(&Event::Refused(refusal)))?;

@@ -220,3 +220,22 @@ fn a_cancelled_transition_goes_back_and_stays_so() {
         assert_eq!(bench.picture(), before);
     }
 }
+
+#[test]
+fn a_forced_switch_that_fails_is_taken_back_and_pins_nothing() {
+    let mut bench = Bench::new();
+    bench.on(beside("A", &[1]));
+    let before = bench.picture();
+    bench.lab.stalls = 1;
+    assert_eq!(bench.enable(instead("B", &[2])), Ok(Status::Stalled));
+    bench.lab.switch_fails = Some(Errno::EINVAL);
+    bench.engine.force(&mut bench.lab).unwrap();
+    let status = bench.run();
+    assert!(
+        matches!(status, Status::Undone(Cause::Switch { .. })),
+        "{status:?}"
+    );
+    assert_eq!(bench.picture(), before, "nobody was forced");
+    assert!(bench.engine.installed().pinned().is_empty());
+    assert_eq!(bench.lab.live(2), 0);
+}

@@ -210,3 +210,33 @@ fn registering_may_fail_and_a_registered_patch_keeps_its_place() {
     assert_eq!(COUNT.get(), before);
     assert_eq!(engine.installed().registered().len(), 1);
 }
+
+#[test]
+fn a_disagreement_that_gets_no_memory_is_a_refusal_too() {
+    let mut engine = Engine::new(3, Rules::Umbra);
+    let mut host = Quiet::default();
+    engine
+        .enable(patch("A", 1..40, Replace::Nothing), &mut host)
+        .unwrap();
+    assert_eq!(engine.run(&mut host), Status::Completed);
+    let took = starve(|| {
+        let left = LEFT.replace(usize::MAX);
+        let mut patch = patch("B", 20..60, Replace::Nothing);
+        patch.hooks.clear();
+        for state in &mut patch.states {
+            state.shadow_size = 8;
+            state.callbacks = [Callback::PrePatch].into_iter().collect();
+        }
+        LEFT.set(left);
+        engine.enable(patch, &mut host)
+    });
+    assert!(took > 0);
+    let before = COUNT.get();
+    assert_eq!(engine.run(&mut host), Status::Completed);
+    assert_eq!(COUNT.get(), before);
+    // Whoever leaves now makes the others be compared anew, in place.
+    assert!(starve(|| engine.disable("B", &mut host)) > 0);
+    let before = COUNT.get();
+    assert_eq!(engine.run(&mut host), Status::Completed);
+    assert_eq!(COUNT.get(), before);
+}

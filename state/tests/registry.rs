@@ -51,13 +51,16 @@ fn a_registered_patch_is_enabled_by_its_name_and_comes_back_when_that_fails() {
         bench.enable(beside("A", &[1])),
         Err(Refusal::AlreadyRegistered { patch: name("A") })
     );
+    let later = bench.engine.register(beside("Z", &[9]), &mut bench.lab);
+    assert_eq!(later, Ok(()));
     bench.lab.fail("A", 1, -5);
     bench.engine.enable_registered("A", &mut bench.lab).unwrap();
     assert!(matches!(
         bench.run(),
         Status::Undone(Cause::PrePatch { .. })
     ));
-    assert_eq!(names(bench.engine.installed().registered()), ["A"]);
+    let registered = names(bench.engine.installed().registered());
+    assert_eq!(registered, ["A", "Z"], "S3: in its place");
     bench.lab.failing.clear();
     bench.engine.enable_registered("A", &mut bench.lab).unwrap();
     assert_eq!(bench.run(), Status::Completed);

@@ -75,6 +75,9 @@ pub struct Lab {
     /// The patches that a task may run code of, and the states that it uses: the
     /// oracle of S5, which knows nothing of what the engine thinks.
     pub inside: BTreeMap<String, BTreeSet<u64>>,
+    /// Whom forcing the transition that is begun would leave a task inside of, if
+    /// it goes forward and if it goes back.
+    pub outs: [BTreeMap<String, BTreeSet<u64>>; 2],
     /// The objects that cannot be redirected.
     pub unpatchable: BTreeSet<u64>,
     /// What `klp_get_prev_state()` gave each `pre_patch`: a version.
@@ -108,6 +111,7 @@ impl Lab {
             quiescent: false,
             lingers: "",
             inside: BTreeMap::new(),
+            outs: [const { BTreeMap::new() }; 2],
             unpatchable: BTreeSet::new(),
             previous: Vec::new(),
             panics: None,
@@ -294,6 +298,14 @@ impl Host for Lab {
             self.stalls -= 1;
             self.half = false;
             return Ok(Progress::Pending);
+        }
+        // A switch that was not forced has seen every task on its side.
+        let outs = &self.outs[usize::from(switch.direction() == Direction::Back)];
+        if switch.forced() {
+            self.inside.extend(outs.clone());
+        } else {
+            let gone = self.outs.iter().flat_map(BTreeMap::keys);
+            gone.for_each(|name| drop(self.inside.remove(name)));
         }
         // A switch that stalled has changed nothing here, so on its way back it
         // may find the hooks as they should be.
