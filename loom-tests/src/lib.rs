@@ -8,6 +8,10 @@
 //! data that models attach is an `UnsafeCell`, so that an unordered access is
 //! one too.
 //!
+//! Beside it, for fewer models and with bounds: [`RealEpoch`] is crossbeam-epoch
+//! itself, explored with the table; [`Rcu`] is what the kernel promises, with
+//! the module's way of using it (a list, one grace period for all of it).
+//!
 //! Run with `cargo xtask loom`, which also shows the schedule of a model that
 //! fails, or with `cargo test` in this folder (its `.cargo/config.toml` brings
 //! `--cfg loom`).
@@ -15,8 +19,15 @@
 #[cfg(not(loom))]
 compile_error!("run cargo inside loom-tests/: its configuration brings --cfg loom");
 
+mod blocks;
+mod epoch;
 mod explore;
+mod payload;
 mod platform;
+mod rcu;
 
+pub use epoch::RealEpoch;
 pub use explore::explore;
-pub use platform::{FLAGS, Payload, Tracked};
+pub use payload::{FLAGS, Payload};
+pub use platform::Tracked;
+pub use rcu::Rcu;

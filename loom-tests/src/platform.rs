@@ -1,20 +1,14 @@
-//! The tracked platform, and the payload that notices misuse.
+//! The tracked platform: grace periods as short as the contract allows.
 
 use std::alloc::Layout;
-use std::collections::HashMap;
-use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;
-use std::sync::atomic::{AtomicBool as StdAtomicBool, Ordering as StdOrdering};
 
-use loom::alloc::Track;
-use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
 
-/// The flags of every allocation in a model: nothing looks at them.
-pub const FLAGS: AllocFlags = AllocFlags(0);
+use crate::blocks::Blocks;
 
 /// The model's reclamation scheme and memory.
 ///
@@ -35,14 +29,9 @@ pub struct Tracked(StdArc<Shared>);
 
 struct Shared {
     state: StdMutex<State>,
-    /// No memory for segments, pages and other such large blocks.
-    cramped: StdAtomicBool,
     retired: AtomicUsize,
     dropped: AtomicUsize,
-    /// Blocks given back, poisoned.
-    freed: StdMutex<Vec<(usize, Layout)>>,
-    /// Blocks handed out. Loom's tracker reports those alive at the end.
-    blocks: StdMutex<HashMap<usize, (Track<()>, Layout)>>,
+    blocks: Blocks,
 }
 
 #[derive(Default)]
@@ -74,17 +63,15 @@ impl Tracked {
     pub fn new() -> Self {
         Self(StdArc::new(Shared {
             state: StdMutex::new(State::default()),
-            cramped: StdAtomicBool::new(false),
             retired: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
-            freed: StdMutex::new(Vec::new()),
-            blocks: StdMutex::new(HashMap::new()),
+            blocks: Blocks::default(),
         }))
     }
 
     /// From now on there is memory for entries only, or for everything again.
     pub fn cramp(&self, cramped: bool) {
-        self.0.cramped.store(cramped, StdOrdering::Relaxed);
+        self.0.blocks.cramp(cramped);
     }
 
     /// A table on this platform.
@@ -183,59 +170,15 @@ unsafe impl Smr for Tracked {
     }
 }
 
-// SAFETY: blocks of the global allocator, each given back once (the map says).
+// SAFETY: as of `Blocks`.
 unsafe impl Memory for Tracked {
     fn alloc_zeroed(&self, layout: Layout, _flags: AllocFlags) -> Option<NonNull<u8>> {
-        // Lines are aligned to the cache's, entries are not.
-        if layout.align() >= 64 && self.0.cramped.load(StdOrdering::Relaxed) {
-            return None;
-        }
-        // SAFETY: no block of the table is empty.
-        let block = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })?;
-        let tracked = (Track::new(()), layout);
-        self.0
-            .blocks
-            .lock()
-            .unwrap()
-            .insert(block.as_ptr() as usize, tracked);
-        Some(block)
+        self.0.blocks.alloc_zeroed(layout)
     }
 
     unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
-        let known = self
-            .0
-            .blocks
-            .lock()
-            .unwrap()
-            .remove(&(ptr.as_ptr() as usize));
-        let (track, asked) = known.expect("freed once, and allocated here");
-        assert_eq!(asked, layout, "freed with the layout it was allocated with");
-        drop(track);
-        // SAFETY: allocated with this layout. It is kept until the end of the
-        // iteration, so that a late read sees poison and not another block.
-        unsafe { ptr.as_ptr().write_bytes(0xDD, layout.size()) };
-        self.0
-            .freed
-            .lock()
-            .unwrap()
-            .push((ptr.as_ptr() as usize, layout));
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        for (block, layout) in self.freed.get_mut().unwrap().drain(..) {
-            // SAFETY: allocated with this layout, given back, in the list once.
-            unsafe { std::alloc::dealloc(block as *mut u8, layout) }
-        }
-        let left = self.blocks.get_mut().unwrap();
-        if !std::thread::panicking() {
-            assert!(
-                left.is_empty(),
-                "{} blocks are left at the end of a model",
-                left.len()
-            );
-        }
+        // SAFETY: the caller's contract is the same.
+        unsafe { self.0.blocks.dealloc(ptr, layout) }
     }
 }
 
@@ -243,64 +186,5 @@ impl Platform for Tracked {
     fn relax(&self, _flags: AllocFlags, _round: u32) -> bool {
         loom::thread::yield_now();
         true
-    }
-}
-
-/// Data that loom watches: every access is checked against every other, and one
-/// that outlives the variable is a use of a destroyed cell.
-pub struct Payload(UnsafeCell<u64>);
-
-impl Payload {
-    /// Constructs one in place of fresh data.
-    ///
-    /// # Safety
-    /// `data` has room for a `Payload` and nobody else reads it yet.
-    pub unsafe fn construct(data: NonNull<u8>, value: u64) {
-        // SAFETY: the caller's contract.
-        unsafe { data.cast::<Self>().write(Self(UnsafeCell::new(0))) };
-        // Written separately: the model sees a store that can come late.
-        // SAFETY: as above.
-        unsafe { data.cast::<Self>().as_ref().0.with_mut(|v| *v = value) };
-    }
-
-    /// Reads it.
-    ///
-    /// # Safety
-    /// `data` is a live variable's, under a guard.
-    #[must_use]
-    pub unsafe fn read(data: NonNull<u8>) -> u64 {
-        // SAFETY: the caller's contract; loom reports a race.
-        unsafe { data.cast::<Self>().as_ref().0.with(|v| *v) }
-    }
-
-    /// The destructor: writes once more (so that a reader it races with is a
-    /// report) and drops.
-    pub unsafe extern "C" fn destroy(_obj: *mut c_void, data: *mut c_void) {
-        let payload = data.cast::<Self>();
-        // SAFETY: the table calls it once, on constructed data.
-        unsafe {
-            (*payload).0.with_mut(|v| *v = u64::MAX);
-            payload.drop_in_place();
-        }
-    }
-
-    /// Attaches one.
-    pub fn put(table: &Table<Tracked>, obj: usize, value: u64) -> bool {
-        let made = table.alloc(obj, size_of::<Self>(), FLAGS, |data| {
-            // SAFETY: fresh data of this size.
-            unsafe { Self::construct(data, value) };
-            Ok::<(), ()>(())
-        });
-        made.is_ok()
-    }
-
-    /// Looks one up and reads it.
-    #[must_use]
-    pub fn look(table: &Table<Tracked>, obj: usize) -> Option<u64> {
-        let guard = table.platform().pin();
-        // SAFETY: under the guard.
-        table
-            .get(obj, &guard)
-            .map(|data| unsafe { Self::read(data) })
     }
 }

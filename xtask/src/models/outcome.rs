@@ -71,6 +71,11 @@ impl Outcome {
                 failed_in = count.parse().ok();
             }
         }
+        // A model that has to fail did: `#[should_panic]`.
+        if let (Some(n), true, None) = (failed_in, ended.ok(), executions) {
+            executions = Some(n);
+            extents.push("to its failure, which has to come");
+        }
         let verdict = match ended.status {
             None => Verdict::Late,
             Some(status) if !status.success() => Verdict::Red,
@@ -156,6 +161,14 @@ mod tests {
         let outcome = Outcome::of("m".into(), &ended(&lines, 0));
         assert_eq!(outcome.verdict, Verdict::Cut);
         assert_eq!(outcome.extent, "at most 3 preemptions");
+    }
+
+    #[test]
+    fn a_model_that_has_to_fail_counts_up_to_its_failure() {
+        let lines = ["no gate: failed in execution 3", "test x - should panic ... ok"];
+        let outcome = Outcome::of("m".into(), &ended(&lines, 0));
+        assert_eq!(outcome.verdict, Verdict::Green);
+        assert_eq!(outcome.executions, Some(3));
     }
 
     #[test]

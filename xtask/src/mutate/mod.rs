@@ -52,7 +52,7 @@ pub(crate) struct MutateArgs {
     #[arg(long, value_name = "REV")]
     changed: Option<String>,
     /// Seconds for one mutant
-    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = clap::value_parser!(u64).range(1..))]
     budget: u64,
     /// Forget the verdicts of an earlier run
     #[arg(long)]

@@ -95,8 +95,22 @@ impl<'a> Source<&'a Model> for Baselines<'a> {
     }
 }
 
-/// The models that reach a mutant, the quickest first.
-fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, id: usize) -> Vec<(f64, &'a Model)> {
+/// A model to run against a mutant.
+struct Try<'a> {
+    model: &'a Model,
+    /// What it takes without a mutant.
+    seconds: f64,
+    /// With one preemption only: part of its executions, and most mutants die
+    /// there already.
+    tight: bool,
+}
+
+/// Longer than this, and a model is tried with one preemption first.
+const QUICK: f64 = 0.5;
+
+/// The models that reach a mutant, the quickest first; the long ones first with
+/// one preemption, and to their own bound at the very end.
+fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, id: usize) -> Vec<Try<'a>> {
     let mut models: Vec<(f64, &Model)> = tree
         .models
         .iter()
@@ -106,7 +120,16 @@ fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, id: usize) -> Vec<(f64, &'a
         })
         .collect();
     models.sort_by(|a, b| a.0.total_cmp(&b.0));
-    models
+    let tries = |tight: bool| {
+        let models = models.iter().filter(move |m| !tight || m.0 > QUICK);
+        models.map(move |&(seconds, model)| Try {
+            model,
+            seconds,
+            tight,
+        })
+    };
+    let (quick, long): (Vec<_>, Vec<_>) = tries(false).partition(|t| t.seconds <= QUICK);
+    quick.into_iter().chain(tries(true)).chain(long).collect()
 }
 
 /// How long a model with a mutant may take: a change that makes it explore
@@ -118,9 +141,10 @@ fn limit(seconds: f64) -> Duration {
 /// One mutant on its way through its models.
 struct Case<'a> {
     mutant: &'a Mutant,
-    left: VecDeque<(f64, &'a Model)>,
+    left: VecDeque<Try<'a>>,
     judged: Judged,
     began: Instant,
+    started: bool,
 }
 
 /// Judges the mutants that have no verdict yet.
@@ -139,7 +163,7 @@ pub(crate) fn judge(
         let models = relevant(tree, verdicts, mutant.id);
         seconds += models
             .iter()
-            .map(|m| m.0)
+            .map(|t| if t.tight { 0.0 } else { t.seconds })
             .sum::<f64>()
             .min(budget.as_secs_f64());
         waiting.push_back(Case {
@@ -154,6 +178,7 @@ pub(crate) fn judge(
                 seconds: 0.0,
             },
             began: Instant::now(),
+            started: false,
         });
     }
     if waiting.is_empty() {
@@ -203,27 +228,30 @@ impl<'a> Cases<'a> {
     }
 }
 
-impl<'a> Source<(Case<'a>, &'a Model)> for Cases<'a> {
-    fn next(&mut self) -> Option<Work<(Case<'a>, &'a Model)>> {
+impl<'a> Source<(Case<'a>, Try<'a>)> for Cases<'a> {
+    fn next(&mut self) -> Option<Work<(Case<'a>, Try<'a>)>> {
         loop {
             let mut case = self.waiting.pop_front()?;
-            if case.judged.models == 0 {
+            if !case.started {
                 case.began = Instant::now();
             }
             let left = self.budget.saturating_sub(case.began.elapsed());
             match case.left.pop_front() {
-                Some((_, model)) if left.is_zero() => {
-                    case.judged
-                        .late
-                        .push(format!("{} and later ones", model.id()));
+                Some(next) if left.is_zero() => {
+                    let late = format!("{} and later ones", next.model.id());
+                    case.judged.late.push(late);
                 }
-                Some((seconds, model)) => {
-                    let mut command = model.command(&self.tree.dir);
+                Some(next) => {
+                    let mut command = next.model.command(&self.tree.dir);
                     command.env("UMBRA_MUTANT", case.mutant.choice());
+                    if next.tight {
+                        command.env("LOOM_MAX_PREEMPTIONS", "1");
+                    }
+                    let limit = limit(next.seconds).min(left);
                     return Some(Work {
-                        tag: (case, model),
+                        tag: (case, next),
                         command,
-                        limit: limit(seconds).min(left),
+                        limit,
                     });
                 }
                 None => {}
@@ -235,8 +263,10 @@ impl<'a> Source<(Case<'a>, &'a Model)> for Cases<'a> {
         }
     }
 
-    fn ended(&mut self, (mut case, model): (Case<'a>, &'a Model), ended: Ended) -> Result<()> {
-        case.judged.models += 1;
+    fn ended(&mut self, (mut case, tried): (Case<'a>, Try<'a>), ended: Ended) -> Result<()> {
+        let model = tried.model;
+        case.judged.models += usize::from(!tried.tight);
+        case.started = true;
         let outcome = Outcome::of(model.id(), &ended);
         match outcome.verdict {
             models::Verdict::Red => {

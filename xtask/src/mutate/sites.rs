@@ -386,6 +386,9 @@ fn squeeze(tokens: &str) -> String {
         .replace("& ", "&")
         .replace("* ", "*")
         .replace(" ,", ",")
+        .replace(" [", "[")
+        .trim_start_matches("unsafe { ")
+        .replace(" }", "")
 }
 
 /// Eight digits that tell one text from another.

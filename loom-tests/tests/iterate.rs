@@ -1,0 +1,143 @@
+//! Walks over a whole table against everything that changes it, and the
+//! emptyings against one another. Only the public operations.
+
+use loom::thread;
+use umbra_loom::{Payload, Tracked, explore};
+use umbra_shadow::{Smr, Table};
+
+const A: usize = 0x1000;
+const B: usize = 0x2000;
+
+fn with_table(f: impl Fn(&Table<Tracked>)) {
+    let platform = Tracked::new();
+    let table = platform.table();
+    f(&table);
+    table.free_all(Some(Payload::destroy));
+    drop(table);
+    platform.barrier();
+}
+
+fn spawn(
+    table: &Table<Tracked>,
+    f: impl FnOnce(&Table<Tracked>) + 'static,
+) -> thread::JoinHandle<()> {
+    let table = table.clone();
+    thread::spawn(move || f(&table))
+}
+
+/// What a walk sees: the objects and their values, in order of the objects.
+fn walk(table: &Table<Tracked>) -> Vec<(usize, u64)> {
+    let mut seen = Vec::new();
+    table.for_each(|obj, data| {
+        // SAFETY: alive during the call.
+        seen.push((obj, unsafe { Payload::read(data) }));
+    });
+    seen.sort_unstable();
+    seen
+}
+
+/// A walk sees what was there all the time, and of what comes all or nothing.
+#[test]
+fn g1_iterate_against_alloc() {
+    explore("iterate | alloc", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let put = spawn(table, |t| assert!(Payload::put(t, B, 2)));
+            let seen = walk(table);
+            assert!(seen == [(A, 1)] || seen == [(A, 1), (B, 2)], "{seen:?}");
+            put.join().unwrap();
+            assert_eq!(walk(table), [(A, 1), (B, 2)]);
+        });
+    });
+}
+
+/// G8: what a walk looks at is not taken apart under it.
+#[test]
+fn g8_iterate_against_free() {
+    explore("iterate | free", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
+            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
+            let seen = walk(table);
+            assert!(seen == [(B, 2)] || seen == [(A, 1), (B, 2)], "{seen:?}");
+            free.join().unwrap();
+            assert_eq!(walk(table), [(B, 2)]);
+        });
+    });
+}
+
+/// G7, G8: the whole table goes under a walk.
+#[test]
+fn g7_iterate_against_free_all() {
+    explore("iterate | free_all", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
+            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            for pair in walk(table) {
+                assert!(pair == (A, 1) || pair == (B, 2), "{pair:?}");
+            }
+            all.join().unwrap();
+            assert_eq!(walk(table), []);
+        });
+    });
+}
+
+/// G6: what was there before growth began is seen, whichever half it goes to.
+#[test]
+fn g6_iterate_against_growth() {
+    explore("iterate | alloc with growth", Some(3), || {
+        with_table(|table| {
+            for obj in 1..4 {
+                assert!(Payload::put(table, obj * 0x40, obj as u64));
+            }
+            let put = spawn(table, |t| {
+                for obj in 4..6 {
+                    assert!(Payload::put(t, obj * 0x40, obj as u64));
+                }
+            });
+            let seen = walk(table);
+            for obj in 1..4 {
+                let pair = (obj * 0x40, obj as u64);
+                assert!(seen.contains(&pair), "{pair:?} is missing in {seen:?}");
+            }
+            put.join().unwrap();
+            assert_eq!(walk(table).len(), 5);
+        });
+    });
+}
+
+/// G7, G8: of two emptyings at once one gets each variable.
+#[test]
+fn g7_free_all_against_free_all() {
+    explore("free_all | free_all", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1));
+            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            table.free_all(Some(Payload::destroy));
+            assert_eq!(Payload::look(table, A), None);
+            all.join().unwrap();
+        });
+    });
+}
+
+/// G6, G7: a table that is emptied while it grows keeps nothing of before.
+#[test]
+fn g7_free_all_against_growth() {
+    explore("free_all | alloc with growth", Some(3), || {
+        with_table(|table| {
+            for obj in 1..4 {
+                assert!(Payload::put(table, obj * 0x40, obj as u64));
+            }
+            let put = spawn(table, |t| {
+                for obj in 4..6 {
+                    assert!(Payload::put(t, obj * 0x40, obj as u64));
+                }
+            });
+            table.free_all(Some(Payload::destroy));
+            put.join().unwrap();
+            for (obj, _) in walk(table) {
+                assert!(obj > 3 * 0x40, "{obj:#x} was there before");
+            }
+        });
+    });
+}

@@ -1,0 +1,164 @@
+//! The table over what it runs on: the kernel's RCU as it is documented, and
+//! crossbeam-epoch itself. Tier two: few threads, tight bounds, only the public
+//! operations.
+
+use loom::thread;
+use umbra_loom::{Payload, Rcu, RealEpoch, explore};
+use umbra_shadow::{Platform, Table};
+
+const A: usize = 0x1000;
+const B: usize = 0x2000;
+
+/// Ends an iteration: nothing may be left of a table.
+fn finish<P: Platform>(platform: &P, table: Table<P>) {
+    table.free_all(Some(Payload::destroy));
+    drop(table);
+    platform.barrier();
+}
+
+fn spawn<P: Platform>(
+    table: &Table<P>,
+    f: impl FnOnce(&Table<P>) + 'static,
+) -> thread::JoinHandle<()> {
+    let table = table.clone();
+    thread::spawn(move || f(&table))
+}
+
+fn get_and_free<P: Platform>(platform: &P, table: Table<P>) {
+    assert!(Payload::put(&table, A, 7));
+    let free = spawn(&table, |t| {
+        assert!(t.free(A, Some(Payload::destroy)));
+        // So that it is taken apart as early as may be, perhaps under the get.
+        t.platform().barrier();
+    });
+    assert!(matches!(Payload::look(&table, A), None | Some(7)));
+    free.join().unwrap();
+    assert_eq!(Payload::look(&table, A), None);
+    finish(platform, table);
+}
+
+fn get_and_alloc<P: Platform>(platform: &P, table: Table<P>) {
+    let put = spawn(&table, |t| assert!(Payload::put(t, A, 7)));
+    assert!(matches!(Payload::look(&table, A), None | Some(7)));
+    put.join().unwrap();
+    assert_eq!(Payload::look(&table, A), Some(7));
+    finish(platform, table);
+}
+
+fn free_all_and_get<P: Platform>(platform: &P, table: Table<P>) {
+    assert!(Payload::put(&table, A, 1));
+    let all = spawn(&table, |t| {
+        t.free_all(Some(Payload::destroy));
+        t.platform().barrier();
+    });
+    assert!(matches!(Payload::look(&table, A), None | Some(1)));
+    all.join().unwrap();
+    assert_eq!(Payload::look(&table, A), None);
+    finish(platform, table);
+}
+
+fn free_all_and_alloc<P: Platform>(platform: &P, table: Table<P>) {
+    assert!(Payload::put(&table, B, 2));
+    let all = spawn(&table, |t| t.free_all(Some(Payload::destroy)));
+    assert!(Payload::put(&table, A, 1));
+    all.join().unwrap();
+    assert!(matches!(Payload::look(&table, A), None | Some(1)));
+    assert_eq!(Payload::look(&table, B), None);
+    finish(platform, table);
+}
+
+fn rcu(name: &str, bound: Option<usize>, f: fn(&Rcu, Table<Rcu>)) {
+    explore(name, bound, move || {
+        let rcu = Rcu::new();
+        let table = rcu.table();
+        f(&rcu, table);
+    });
+}
+
+/// The model's threads do not end where crossbeam would notice, so each says
+/// that it leaves.
+fn epoch(name: &str, bound: Option<usize>, f: fn(&RealEpoch, Table<RealEpoch>)) {
+    explore(name, bound, move || {
+        let epoch = RealEpoch::new();
+        let table = epoch.table();
+        f(&epoch, table);
+        epoch.leave();
+    });
+}
+
+#[test]
+fn g8_rcu_get_against_free() {
+    rcu("rcu: get | free", None, get_and_free);
+}
+
+#[test]
+fn r34_rcu_get_against_alloc() {
+    rcu("rcu: get | alloc", None, get_and_alloc);
+}
+
+#[test]
+fn g7_rcu_free_all_against_get() {
+    rcu("rcu: free_all | get", None, free_all_and_get);
+}
+
+#[test]
+fn g7_rcu_free_all_against_alloc() {
+    rcu("rcu: free_all | alloc", None, free_all_and_alloc);
+}
+
+/// G8: the work item runs at any time, beside the reader and the writer.
+#[test]
+fn g8_rcu_get_against_free_and_the_work_item() {
+    explore("rcu: get | free | reclaim", Some(3), || {
+        let rcu = Rcu::new();
+        let table = rcu.table();
+        assert!(Payload::put(&table, A, 7));
+        let free = spawn(&table, |t| assert!(t.free(A, Some(Payload::destroy))));
+        let worker = {
+            let rcu = rcu.clone();
+            thread::spawn(move || rcu.work())
+        };
+        assert!(matches!(Payload::look(&table, A), None | Some(7)));
+        free.join().unwrap();
+        worker.join().unwrap();
+        finish(&rcu, table);
+    });
+}
+
+/// G8: the work item takes its list while another free pushes onto it.
+#[test]
+fn g8_rcu_frees_against_the_work_item() {
+    explore("rcu: free | reclaim", None, || {
+        let rcu = Rcu::new();
+        let table = rcu.table();
+        assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));
+        assert!(table.free(B, Some(Payload::destroy)));
+        let worker = {
+            let rcu = rcu.clone();
+            thread::spawn(move || rcu.work())
+        };
+        assert!(table.free(A, Some(Payload::destroy)));
+        assert!(worker.join().unwrap(), "B was on the list");
+        finish(&rcu, table);
+    });
+}
+
+#[test]
+fn g8_epoch_get_against_free() {
+    epoch("epoch: get | free", None, get_and_free);
+}
+
+#[test]
+fn r34_epoch_get_against_alloc() {
+    epoch("epoch: get | alloc", Some(3), get_and_alloc);
+}
+
+#[test]
+fn g7_epoch_free_all_against_get() {
+    epoch("epoch: free_all | get", None, free_all_and_get);
+}
+
+#[test]
+fn g7_epoch_free_all_against_alloc() {
+    epoch("epoch: free_all | alloc", Some(3), free_all_and_alloc);
+}
