@@ -4,7 +4,7 @@
 //! pair     1        2        3        4
 //!      old  new  new  old  old  new  new  old      one process each
 //!       \____/    \____/    \____/    \____/
-//!       ratio     ratio     ratio     ratio   ->  mean, confidence interval
+//!       ratio     ratio     ratio     ratio   ->  median, confidence interval
 //! ```
 //!
 //! Both are built first. Whatever drifts (the clock, the temperature, a
@@ -17,7 +17,7 @@
 use crate::error::{Error, Result};
 use crate::gate::Outcome;
 use crate::git::{Commit, Copy};
-use crate::measure::forget_cargo;
+use crate::measure::{build_folder, forget_cargo};
 use crate::program;
 use crate::read::{self, Harvest};
 use crate::record::{Benchmark, Unit};
@@ -43,6 +43,8 @@ pub struct Plan {
     pub seconds: f64,
     /// The confidence of the intervals.
     pub confidence: f64,
+    /// Where what is built is kept, if it shall be.
+    pub target: Option<PathBuf>,
 }
 
 /// What became of one benchmark.
@@ -132,10 +134,12 @@ pub fn run(
     plan: &Plan,
     mut tell: impl FnMut(&str),
 ) -> Result<Comparison> {
-    if plan.pairs < stats::FEWEST {
+    let fewest = stats::fewest(plan.confidence);
+    if plan.pairs < fewest {
+        let percent = plan.confidence * 100.0;
         return Err(Error::Incomparable {
-            reason: format!("{} pairs make no interval", plan.pairs),
-            help: format!("ask for {} or more; ten are usual", stats::FEWEST),
+            reason: format!("{} pairs make no interval of {percent} %", plan.pairs),
+            help: format!("ask for {fewest} or more; ten are usual"),
         });
     }
     tell(&format!("building {} {}", old.short(), old.subject));
@@ -248,7 +252,10 @@ fn build(copy: &Copy, commit: &Commit, plan: &Plan, side: &str) -> Result<Vec<Pr
             "--message-format=json-render-diagnostics",
         ])
         .current_dir(copy.project())
-        .env("CARGO_TARGET_DIR", copy.beside("target"));
+        .env(
+            "CARGO_TARGET_DIR",
+            build_folder(copy, plan.target.as_deref()),
+        );
     if let Some(package) = &plan.package {
         cargo.args(["--package", package]);
     }
@@ -348,6 +355,7 @@ mod tests {
             pairs: 6,
             seconds: 1.0,
             confidence: 0.95,
+            target: None,
         }
     }
 

@@ -61,7 +61,8 @@ pub(crate) struct Gate {
     /// A record; without it, what the benchmarks left behind is read.
     pub(crate) record: Option<PathBuf>,
     /// Measure this commit and HEAD, here and now, and judge HEAD by it: for
-    /// machines that have no baseline of their own.
+    /// machines that have no baseline of their own. What is built is kept in
+    /// --target-dir, if one is named.
     #[arg(long, value_name = "COMMIT", conflicts_with_all = ["record", "baselines", "accept"])]
     pub(crate) against: Option<String>,
     /// Keep both records in this folder, as `old.json` and `new.json`.
@@ -137,6 +138,9 @@ pub(crate) struct Bisect {
     /// Look at what was merged, not at its parts.
     #[arg(long)]
     pub(crate) first_parent: bool,
+    /// Build here and keep it, for the next time [default: a folder that goes away].
+    #[arg(long)]
+    pub(crate) target_dir: Option<PathBuf>,
     /// The project's folder.
     #[arg(long, default_value = ".")]
     pub(crate) project: PathBuf,
@@ -179,6 +183,9 @@ pub(crate) struct Ab {
     /// percent. Without it nothing blocks.
     #[arg(long, value_name = "PERCENT", value_parser = positive)]
     pub(crate) block_above: Option<f64>,
+    /// Build here and keep it, for the next time [default: a folder that goes away].
+    #[arg(long)]
+    pub(crate) target_dir: Option<PathBuf>,
     /// The project's folder.
     #[arg(long, default_value = ".")]
     pub(crate) project: PathBuf,

@@ -76,7 +76,8 @@ fn judge(args: args::Gate) -> Result<Outcome> {
 fn against(args: &args::Gate, commit: &str, limits: &Limits) -> Result<Verdict> {
     let repository = Repository::around(&args.sources.project)?;
     let (old, new) = (repository.commit(commit)?, repository.commit("HEAD")?);
-    let bench = Bench::new(&repository, &args.command)?;
+    let target = args.sources.target_dir.as_deref();
+    let bench = Bench::new(&repository, &args.command, target)?;
     let measure = |commit: &umbra_perf::git::Commit| {
         tell(&format!("measuring {} {}", commit.short(), commit.subject));
         bench.measure(commit)
@@ -116,7 +117,7 @@ fn make_report(args: &args::Report) -> Result<()> {
             let page = Page {
                 record: &record,
                 comparison: comparison.as_ref(),
-                series: &history.series(report::shown, renamed),
+                series: &history.series(report::plotted, renamed),
                 history: &history,
             };
             html::report(&page).map_err(|error| output_error(io::Error::other(error)))?
@@ -165,7 +166,7 @@ fn find(args: &args::Bisect) -> Result<()> {
         percent: args.limit,
         first_parent: args.first_parent,
     };
-    let bench = Bench::new(&repository, &args.command)?;
+    let bench = Bench::new(&repository, &args.command, args.target_dir.as_deref())?;
     let answer = bisect::find(&bench, &question, |step| {
         let value = step
             .value
@@ -186,6 +187,7 @@ fn time(args: args::Ab) -> Result<Outcome> {
         pairs: args.pairs,
         seconds: args.seconds,
         confidence: args.confidence / 100.0,
+        target: args.target_dir,
     };
     let comparison = ab::run(&repository.copy()?, old, new, &plan, tell)?;
     args.output.show(&comparison, report::wall)?;

@@ -26,13 +26,14 @@ pub struct Bench {
 
 impl Bench {
     /// A copy of the repository, and the command that runs its benchmarks in the
-    /// project's folder. It finds `CARGO_TARGET_DIR` set.
+    /// project's folder. It finds `CARGO_TARGET_DIR` set: to a folder in `target`
+    /// if what is built shall be kept.
     ///
     /// # Errors
     /// As [`Repository::copy`].
-    pub fn new(repository: &Repository, command: &[String]) -> Result<Self> {
+    pub fn new(repository: &Repository, command: &[String], target: Option<&Path>) -> Result<Self> {
         let copy = repository.copy()?;
-        let target = copy.beside("target");
+        let target = build_folder(&copy, target);
         let command = if command.is_empty() {
             USUAL.map(str::to_owned).to_vec()
         } else {
@@ -86,6 +87,17 @@ impl Bench {
         self.copy.clean()?;
         record
     }
+}
+
+/// Where commits are built: in a corner of `target`, whose own output stays as it
+/// is, or beside the copy.
+#[must_use]
+pub fn build_folder(copy: &Copy, target: Option<&Path>) -> PathBuf {
+    let kept = target.map(|folder| {
+        let folder = folder.join("umbra-perf");
+        std::path::absolute(&folder).unwrap_or(folder)
+    });
+    kept.unwrap_or_else(|| copy.beside("target"))
 }
 
 /// What a target folder holds, as a record of the project there.

@@ -30,6 +30,16 @@ pub fn shown(source: Source, metric: &str) -> bool {
     }
 }
 
+/// The metric of each source that is worth a picture.
+#[must_use]
+pub fn plotted(source: Source, metric: &str) -> bool {
+    match source {
+        Source::IaiCallgrind => metric == "Ir",
+        Source::Criterion => metric == "median",
+        Source::Vm => true,
+    }
+}
+
 const SOURCES: [Source; 3] = [Source::IaiCallgrind, Source::Criterion, Source::Vm];
 
 /// A `String` takes whatever is written to it, so the result of writing to one

@@ -39,10 +39,7 @@ pub(crate) fn run(paths: &Paths, yes: bool, then: Then) -> Result<std::process::
         .args(["--", "--save-summary=json"])
         // Not a flag: the runner looks for its own folder here too.
         .env("CARGO_TARGET_DIR", &target)
-        .env(
-            "IAI_CALLGRIND_RUNNER",
-            paths.dir("tools")?.join("bin/iai-callgrind-runner"),
-        );
+        .env("IAI_CALLGRIND_RUNNER", deps::runner(paths)?);
     let task = Task::new("instruction counts");
     proc::run(bench, &task, Some(&paths.log("bench")?))?.ok()?;
     task.done("");

@@ -99,6 +99,20 @@ const BENCH_NEEDS: &[Need] = &[
     ),
 ];
 
+/// What the tests of umbra-perf's page need.
+const BROWSER_NEEDS: &[Need] = &[
+    need(
+        "chromium",
+        Sign::Program("chromium"),
+        "shows the performance report to its tests",
+    ),
+    need(
+        "fonts-dejavu-core",
+        Sign::File(&["/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"]),
+        "without a font the browser shows no text",
+    ),
+];
+
 const IAI_RUNNER: &str = "iai-callgrind-runner";
 const IAI_VERSION: &str = "0.16.1";
 
@@ -163,22 +177,11 @@ pub(crate) struct Consent {
 /// Makes the machine ready, or says what it lacks.
 pub(crate) fn ensure(paths: &Paths, consent: Consent) -> Result<()> {
     let machine = Machine::this();
-    let mut missing = machine.missing(NEEDS);
+    let mut needs = NEEDS.to_vec();
     if consent.bench {
-        missing.extend(machine.missing(BENCH_NEEDS));
+        needs.extend(BENCH_NEEDS);
     }
-    if !missing.is_empty() {
-        install(paths, &machine, &missing, consent)?;
-        let mut left = machine.missing(NEEDS);
-        left.retain(|n| missing.iter().any(|m| m.package == n.package));
-        if !left.is_empty() {
-            let names: Vec<String> = left.iter().map(|n| n.package.to_owned()).collect();
-            return Err(Error::Refused {
-                what: format!("apt installed {}, but what they are for is not there", names.join(" ")),
-                help: "is another package diverting it, or is the search path short? it must have /usr/bin".into(),
-            });
-        }
-    }
+    packages(paths, &machine, &needs, consent.yes)?;
     toolchain(&machine)?;
     if consent.bench {
         iai_runner(paths)?;
@@ -187,7 +190,40 @@ pub(crate) fn ensure(paths: &Paths, consent: Consent) -> Result<()> {
     Ok(())
 }
 
-fn install(paths: &Paths, machine: &Machine, missing: &[Need], consent: Consent) -> Result<()> {
+/// Makes it ready for the tests of umbra-perf, which count and look at pages.
+pub(crate) fn ensure_perf(paths: &Paths, yes: bool) -> Result<()> {
+    packages(paths, &Machine::this(), BROWSER_NEEDS, yes)?;
+    ensure(paths, Consent { yes, bench: true })
+}
+
+/// The runner that [`Consent::bench`] installs, in our own folder.
+pub(crate) fn runner(paths: &Paths) -> Result<PathBuf> {
+    Ok(paths.dir("tools")?.join("bin").join(IAI_RUNNER))
+}
+
+/// Installs what is missing of these.
+fn packages(paths: &Paths, machine: &Machine, needs: &[Need], yes: bool) -> Result<()> {
+    let missing = machine.missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(paths, machine, &missing, yes)?;
+    let left = machine.missing(&missing);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = left.iter().map(|n| n.package).collect();
+    Err(Error::Refused {
+        what: format!(
+            "apt installed {}, but what they are for is not there",
+            names.join(" ")
+        ),
+        help: "is another package diverting it, or is the search path short? it must have /usr/bin"
+            .into(),
+    })
+}
+
+fn install(paths: &Paths, machine: &Machine, missing: &[Need], yes: bool) -> Result<()> {
     ui::note("missing Debian packages:");
     for need in missing {
         ui::note(&format!("  {:16} {}", need.package, need.why));
@@ -208,7 +244,7 @@ fn install(paths: &Paths, machine: &Machine, missing: &[Need], consent: Consent)
         packages: packages.clone(),
         command: command_line(&packages, root, machine.has_program("sudo")),
     };
-    if !root || !(consent.yes || ask("install them now?")) {
+    if !root || !(yes || ask("install them now?")) {
         return Err(refused());
     }
     let task = Task::new("packages");
@@ -293,7 +329,7 @@ fn toolchain(machine: &Machine) -> Result<()> {
 /// The runner that the instruction benchmarks call, in our own folder.
 fn iai_runner(paths: &Paths) -> Result<()> {
     let root = paths.dir("tools")?;
-    let mut version = Command::new(root.join("bin").join(IAI_RUNNER));
+    let mut version = Command::new(runner(paths)?);
     version.arg("--version");
     if proc::output(version).is_ok_and(|v| v.iter().any(|l| l.contains(IAI_VERSION))) {
         return Ok(());

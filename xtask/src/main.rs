@@ -209,6 +209,7 @@ fn run_plain(paths: &Paths, command: Cmd) -> Result<()> {
             }
             let options = suite::Options {
                 series: args.kernel,
+                yes: args.yes,
             };
             suite::run(paths, &args.only, args.quick, &options)
         }

@@ -18,7 +18,7 @@ use crate::proc;
 use crate::report::table;
 use crate::ui::{self, Task};
 use crate::vm::{self, Machine};
-use crate::{demo, kernel, modules, stock};
+use crate::{demo, deps, kernel, modules, stock};
 
 /// One step: a name to call it by, what it proves, and how it is done.
 struct Step {
@@ -35,6 +35,8 @@ struct Step {
 pub(crate) struct Options {
     /// The kernel series of the guest steps.
     pub(crate) series: String,
+    /// Missing packages may be installed without asking.
+    pub(crate) yes: bool,
 }
 
 /// Tests that ran within a step.
@@ -68,6 +70,12 @@ const STEPS: &[Step] = &[
         about: "documentation, warnings denied",
         slow: false,
         run: doc,
+    },
+    Step {
+        name: "perf",
+        about: "umbra-perf in a browser, on a foreign crate, and its gate proven",
+        slow: true,
+        run: perf,
     },
     Step {
         name: "kmod-lint",
@@ -276,6 +284,24 @@ fn doc(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
     let mut command = cargo(paths.root(), &["doc", "--workspace", "--no-deps"]);
     command.env("RUSTDOCFLAGS", "-Dwarnings");
     run_cargo(paths, "doc", command, tests)
+}
+
+/// The tests of umbra-perf that need more than Rust: valgrind, Chromium.
+fn perf(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
+    deps::ensure_perf(paths, options.yes)?;
+    let arguments = [
+        "test",
+        "--package",
+        "umbra-perf",
+        "--all-features",
+        "--no-fail-fast",
+    ];
+    let mut command = cargo(paths.root(), &arguments);
+    for name in ["browser", "sample", "proof"] {
+        command.args(["--test", name]);
+    }
+    command.env("IAI_CALLGRIND_RUNNER", deps::runner(paths)?);
+    run_cargo(paths, "perf", command, tests)
 }
 
 fn kmod_lint(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {

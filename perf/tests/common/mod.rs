@@ -103,7 +103,19 @@ impl Scratch {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// A command without what cargo tells a test of its own package.
+pub(crate) fn clean_command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (key, _) in std::env::vars_os() {
+        let name = key.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&key);
+        }
+    }
+    command
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("to make the folder");
     for entry in fs::read_dir(from).expect("to list the folder") {
         let entry = entry.expect("to list the folder");

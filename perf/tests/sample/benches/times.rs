@@ -3,11 +3,12 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
-fn sieve(c: &mut Criterion) {
-    c.bench_function("primes/large", |b| {
-        b.iter(|| sample::primes(black_box(1_000)));
+fn digits(c: &mut Criterion) {
+    let numbers = sample::primes(1_000);
+    c.bench_function("digits/large", |b| {
+        b.iter(|| sample::digits(black_box(&numbers)));
     });
 }
 
-criterion_group!(all, sieve);
+criterion_group!(all, digits);
 criterion_main!(all);
