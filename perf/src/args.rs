@@ -39,7 +39,8 @@ pub(crate) enum Command {
 pub(crate) struct Record {
     #[command(flatten)]
     pub(crate) sources: Sources,
-    /// Where to write the record; `-` is standard output.
+    /// Where to write the record; `-` is standard output. In a folder it takes the
+    /// place of the baseline that was made alike, or is put beside the others.
     #[arg(long, short, default_value = "-")]
     pub(crate) out: PathBuf,
 }

@@ -45,12 +45,14 @@ fn record(args: &args::Record) -> Result<()> {
     if args.out == Path::new("-") {
         return print(&json(&record)?);
     }
-    store::save(&args.out, &record)?;
+    let out = if args.out.is_dir() {
+        store::place_in(&args.out, &record)?
+    } else {
+        args.out.clone()
+    };
+    store::save(&out, &record)?;
     let n = record.benchmarks.len();
-    tell(&format!(
-        "{n} benchmarks recorded in {}",
-        args.out.display()
-    ));
+    tell(&format!("{n} benchmarks recorded in {}", out.display()));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use crate::record::{Record, Source, Unit, Value};
 use crate::store;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One run and where its record was found.
 #[derive(Clone, Debug)]
@@ -122,7 +122,12 @@ impl History {
             _ => &*place,
         };
         let repository = Repository::around(folder)?;
-        for file in json_files(&place)? {
+        let files = if place.is_file() {
+            vec![place.clone()]
+        } else {
+            store::json_files(&place)?
+        };
+        for file in files {
             for (commit, path, text) in repository.versions(&file)? {
                 let origin = format!("{}:{path}", commit.short());
                 match store::parse(Path::new(&origin), &text) {
@@ -211,25 +216,6 @@ fn present_name(id: &str, renamed: &impl Fn(&str) -> Option<String>) -> String {
         name = next;
     }
     name
-}
-
-fn json_files(place: &Path) -> Result<Vec<PathBuf>> {
-    if place.is_file() {
-        return Ok(vec![place.to_owned()]);
-    }
-    let read = |source| Error::Read {
-        path: place.to_owned(),
-        source,
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(place).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        if path.extension().is_some_and(|e| e == "json") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Bars for the values, the lowest to the highest; a gap where two neighbours

@@ -1,6 +1,7 @@
 //! Files: reading a record with all its checks, and writing one whole or not at
 //! all.
 
+use crate::compare::mismatches;
 use crate::error::{Error, Result};
 use crate::record::{FORMAT, Record, VERSION, Value};
 use serde::Deserialize;
@@ -97,6 +98,58 @@ pub fn save(path: &Path, record: &Record) -> Result<()> {
     write(path, &json)
 }
 
+/// Where a record belongs in a folder of baselines: in the place of the one that
+/// was made alike, or beside the others.
+///
+/// # Errors
+/// As [`load`], for a baseline there that cannot be read.
+pub fn place_in(folder: &Path, record: &Record) -> Result<PathBuf> {
+    for path in json_files(folder)? {
+        let older = load(&path)?;
+        if mismatches(&older.provenance, &record.provenance).is_empty() {
+            return Ok(path);
+        }
+    }
+    let provenance = &record.provenance;
+    // `rustc 1.95.0 (59807616e 2026-04-14)`: the version is enough of a name.
+    let rustc = provenance.rustc.as_deref().map(|version| {
+        let words: Vec<_> = version.split(' ').take(2).collect();
+        words.join("-")
+    });
+    let parts = [&provenance.target, &rustc, &provenance.cpu];
+    let known: Vec<_> = parts.into_iter().flatten().map(String::as_str).collect();
+    let plain = known.join("-").to_lowercase();
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '_');
+    let name: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    // Another version of valgrind alone has the same name.
+    let path = |n: usize| match n {
+        0 => folder.join(format!("{}.json", name.join("-"))),
+        n => folder.join(format!("{}-{n}.json", name.join("-"))),
+    };
+    let mut free = (0..).map(path).filter(|path| !path.exists());
+    Ok(free.next().unwrap_or_else(|| path(0)))
+}
+
+/// The files in a folder that may be records, in name order.
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn json_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = |source| Error::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        if path.extension().is_some_and(|e| e == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Replaces a file's content in one step: a reader, or a machine that loses its
 /// power, finds the old text or the new one.
 ///
@@ -149,21 +202,12 @@ pub fn load_all(place: &Path) -> Result<Vec<(PathBuf, Record)>> {
                it"
         .to_owned(),
     };
-    let mut files = Vec::new();
-    match fs::metadata(place) {
-        Ok(meta) if meta.is_dir() => {
-            for entry in fs::read_dir(place).map_err(read)? {
-                let path = entry.map_err(read)?.path();
-                if path.extension().is_some_and(|e| e == "json") {
-                    files.push(path);
-                }
-            }
-        }
-        Ok(_) => files.push(place.to_owned()),
+    let files = match fs::metadata(place) {
+        Ok(meta) if meta.is_dir() => json_files(place)?,
+        Ok(_) => vec![place.to_owned()],
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(read(error)),
-    }
-    files.sort();
+    };
     if files.is_empty() {
         return Err(missing());
     }

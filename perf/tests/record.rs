@@ -267,3 +267,58 @@ fn two_records_of_one_run_differ_in_their_time_alone() {
         strip(serde_json::from_str(&printed.stdout).expect("JSON"))
     );
 }
+
+#[test]
+fn in_a_folder_a_record_replaces_only_the_baseline_that_was_made_alike() {
+    let scratch = Scratch::new();
+    scratch.record_baseline_and_run();
+    let target = fixtures();
+    let target = target.to_str().expect("a path in UTF-8");
+    let record = ["record", "--target-dir", target, "--out", "baselines"];
+    let files = || {
+        let files = std::fs::read_dir(scratch.path("baselines")).expect("the folder");
+        let names = files.map(|file| file.expect("a file").file_name().into_string());
+        let mut names: Vec<_> = names.map(|name| name.expect("UTF-8")).collect();
+        names.sort();
+        names
+    };
+    let change = |name: &str, field: &str, value: &str| {
+        let mut record: Value = serde_json::from_str(&scratch.read(name)).expect("JSON");
+        record["provenance"][field] = value.into();
+        scratch.write(name, &record.to_string())
+    };
+    change("baselines/here.json", "commit", "another");
+    scratch
+        .run(&record)
+        .says(0, &["recorded in baselines/here.json"]);
+    assert!(
+        !scratch.read("baselines/here.json").contains("another"),
+        "it is replaced"
+    );
+
+    change("baselines/here.json", "cpu", "Another (R) CPU @ 2.80GHz");
+    let other = scratch.read("baselines/here.json");
+    scratch.run(&record).says(0, &[]);
+    assert_eq!(
+        scratch.read("baselines/here.json"),
+        other,
+        "the other machine's stays"
+    );
+    let [_, name] = &files()[..] else {
+        panic!("{:?}", files())
+    };
+    assert!(
+        name.contains("-rustc-1.") && !name.contains([' ', '(', '/', '@']),
+        "{name}"
+    );
+
+    // The same but for valgrind: a third one, of another name.
+    change(&format!("baselines/{name}"), "valgrind", "valgrind-0");
+    scratch.run(&record).says(0, &[]);
+    assert_eq!(files().len(), 3);
+
+    // A baseline that cannot be read might be the one: nothing is written.
+    scratch.write("baselines/aaa.json", "{");
+    scratch.run(&record).says(2, &["baselines/aaa.json:1:"]);
+    assert_eq!(files().len(), 4);
+}

@@ -57,7 +57,7 @@ pub(crate) fn run(paths: &Paths, yes: bool, then: Then) -> Result<std::process::
             .arg(perf.join("limits.toml")),
         Then::Record => judge
             .args(["record", "--out"])
-            .arg(perf.join("baselines/x86_64-linux-rustc-1.95.0.json")),
+            .arg(perf.join("baselines")),
     };
     judge.arg("--iai").arg(&counts);
     shown(judge)
