@@ -7,7 +7,7 @@
  * system that patches share by id: the first patch that brings it in runs its
  * callbacks, the last one that drops it undoes them and frees its shadows. A
  * *hook* sends calls of one kernel function to a replacement, depending on
- * whether the call's first argument has a shadow.
+ * whether one of the call's arguments has a shadow.
  *
  * Reads take no lock and write nothing that is shared. Everything that costs
  * is on the control path, which may sleep and is serialized.
@@ -323,8 +323,9 @@ struct umbra_state {
 /**
  * enum umbra_policy - which calls go to the replacement
  * @UMBRA_ALWAYS: all
- * @UMBRA_HAS_SHADOW: those whose first argument has a shadow
- * @UMBRA_LACKS_SHADOW: those whose first argument has none: objects marked
+ * @UMBRA_HAS_SHADOW: those whose object, the first argument if not told
+ *	otherwise, has a shadow
+ * @UMBRA_LACKS_SHADOW: those whose object has none: objects marked
  *	before stay on the old code, new ones run the new
  */
 enum umbra_policy {
@@ -343,9 +344,11 @@ enum umbra_policy {
  * @state: id of the state of the same patch that opens and closes the hook
  * @shadow: id of the shadow that @policy looks for; 0 with UMBRA_ALWAYS
  * @policy: which calls are redirected
- * @original: set before the replacement can run: calls the function as it was.
- *	Cast it to the function's type. It stays callable for as long as a
- *	replacement may run.
+ * @argument: which argument is the object that @policy asks about, 0 for the
+ *	first to 5 for the sixth, all of them integers or pointers
+ * @original: set before the replacement can run: calls the function as it was
+ *	compiled, without what a livepatch has made of it. Cast it to the
+ *	function's type. It stays callable for as long as a replacement may run.
  *
  * A replacement that may sleep, or that calls something that may (@original
  * included), does so between umbra_replacement_begin() and
@@ -359,6 +362,7 @@ struct umbra_hook {
 	unsigned long state;
 	unsigned long shadow;
 	enum umbra_policy policy;
+	unsigned int argument;
 	void *original;
 };
 
@@ -423,7 +427,8 @@ struct umbra_patch {
  *	disagree, a hook names no state of the patch, lacks its symbol or
  *	replacement, or hooks what the trampoline itself needs;
  * -EEXIST: the patch, or one of this name, is already enabled;
- * -ENOENT: a symbol is unknown, or cannot be traced;
+ * -ENOENT: a symbol is unknown;
+ * -EOPNOTSUPP: a function cannot be traced: it is notrace or assembly;
  * -EBUSY: a function is hooked by another patch that stays enabled, or by
  *	someone else's direct call;
  * -EPERM: a state that would go blocks its disabling;

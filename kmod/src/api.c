@@ -18,7 +18,8 @@ static_assert(sizeof(struct umbra_patch) == 56);
 /**
  * umbra_decide - where a hooked function's call goes
  * @target: the open slot's
- * @obj: the call's first argument
+ * @args: the call's six register arguments, the first one at args[0], the
+ *	others below it
  *
  * Called by the trampoline, in whatever context the hooked function is. The
  * idle task may run where RCU does not watch; no grace period would wait for
@@ -27,14 +28,14 @@ static_assert(sizeof(struct umbra_patch) == 56);
  * Return: the replacement, or NULL for the original.
  */
 notrace const void *umbra_decide(const struct umbra_target *target,
-				 const void *obj)
+				 const unsigned long *args)
 {
 	const void *to;
 
 	if (unlikely(is_idle_task(current)) && !rcu_is_watching())
 		return NULL;
 	rcu_read_lock_sched_notrace();
-	to = umbra_rs_decide(target, obj);
+	to = umbra_rs_decide(target, args);
 	rcu_read_unlock_sched_notrace();
 	return to;
 }

@@ -44,7 +44,8 @@ static const char *const umbra_untouchable[] = {
  *
  * The name table is not exported; a kprobe that is never armed finds it.
  *
- * Return: 0, -ENOENT, -EINVAL for a function that the trampoline needs, -ENOMEM.
+ * Return: 0, -ENOENT, -EOPNOTSUPP if it cannot be traced, -EINVAL for a function
+ * that the trampoline needs, -ENOMEM.
  */
 int umbra_c_resolve(const char *symbol, unsigned long *addr)
 {
@@ -52,17 +53,26 @@ int umbra_c_resolve(const char *symbol, unsigned long *addr)
 		.symbol_name = symbol,
 		.flags = KPROBE_FLAG_DISABLED,
 	};
+	/* Under the control lock; on the stack lockdep would not have it. */
+	static struct ftrace_ops ops;
 	int ret;
 
 	if (match_string(umbra_untouchable, ARRAY_SIZE(umbra_untouchable),
 			 symbol) >= 0)
 		return -EINVAL;
 	ret = register_kprobe(&probe);
+	if (ret == -ENOMEM || ret == -ENOENT)
+		return ret;
 	if (ret)
-		return ret == -ENOMEM ? ret : -ENOENT;
+		return probe.addr ? -EOPNOTSUPP : -ENOENT;
 	*addr = (unsigned long)probe.addr;
 	unregister_kprobe(&probe);
-	return 0;
+
+	/* Whether ftrace has a call there; nothing is registered. */
+	memset(&ops, 0, sizeof(ops));
+	ret = ftrace_set_filter_ip(&ops, *addr, 0, 0);
+	ftrace_free_filter(&ops);
+	return ret && ret != -ENOMEM ? -EOPNOTSUPP : ret;
 }
 
 /**
@@ -112,7 +122,7 @@ int umbra_c_entry(unsigned long addr, unsigned long *entry)
  * @slot: a free slot
  * @addr: from umbra_c_resolve()
  *
- * Return: 0; -ENOENT if ftrace has no call there; -EBUSY if another direct
+ * Return: 0; -EOPNOTSUPP if ftrace has no call there; -EBUSY if another direct
  * call is; -ENOMEM.
  */
 int umbra_c_attach(u32 slot, unsigned long addr)
@@ -125,7 +135,7 @@ int umbra_c_attach(u32 slot, unsigned long addr)
 	ops->ops_func = umbra_ops_func;
 	ret = ftrace_set_filter_ip(ops, addr, 0, 0);
 	if (ret)
-		return ret == -ENOMEM ? ret : -ENOENT;
+		return ret == -ENOMEM ? ret : -EOPNOTSUPP;
 
 	/* Read by replacements only, and none runs before the slot opens. */
 	umbra_slots[slot].original = umbra_behind_call(addr);

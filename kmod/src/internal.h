@@ -45,7 +45,8 @@ extern const unsigned long umbra_originals[UMBRA_SLOTS];
 void umbra_call(unsigned long function);
 
 /* api.c, called by trampoline.S */
-const void *umbra_decide(const struct umbra_target *target, const void *obj);
+const void *umbra_decide(const struct umbra_target *target,
+			 const unsigned long *args);
 
 /* hook.c */
 int umbra_c_resolve(const char *symbol, unsigned long *addr);
@@ -101,7 +102,8 @@ void umbra_show_exit(void);
 int umbra_rs_init(bool counters);
 void umbra_rs_exit(void);
 void umbra_rs_reclaim(void);
-const void *umbra_rs_decide(const struct umbra_target *target, const void *obj);
+const void *umbra_rs_decide(const struct umbra_target *target,
+			    const unsigned long *args);
 void *umbra_rs_shadow_get(const void *obj, unsigned long id);
 void *umbra_rs_get(const struct umbra_type *type, const void *obj);
 int umbra_rs_klp_new(void *obj, unsigned long id, size_t size, gfp_t gfp,

@@ -43,7 +43,7 @@ SYM_FUNC_START_LOCAL(umbra_ask)
 	pushq	%r8
 	pushq	%r9
 	andq	$-16, %rsp
-	movq	%rdi, %rsi
+	leaq	-8(%rbp), %rsi
 	movq	%r11, %rdi
 	call	umbra_decide
 	testq	%rax, %rax

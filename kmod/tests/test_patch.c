@@ -14,6 +14,19 @@ noinline int umbra_test_target(void *obj, int a, int b, int c, int d, int e)
 	return a + 10 * b + 100 * c + 1000 * d + 10000 * e;
 }
 
+/* All of its arguments arrive: no clone of it does without some. */
+static noinline __noclone int umbra_test_six(void *a, void *b, void *c, void *d,
+					     void *e, void *f)
+{
+	barrier_data(a);
+	barrier_data(b);
+	barrier_data(c);
+	barrier_data(d);
+	barrier_data(e);
+	barrier_data(f);
+	return 6;
+}
+
 #define STATE_A	510
 #define STATE_B	511
 #define SHADOW	512
@@ -173,6 +186,40 @@ static bool policy_lacks_shadow(void)
 	return policy(UMBRA_LACKS_SHADOW, false, true);
 }
 
+static int replacement_six(void *a, void *b, void *c, void *d, void *e, void *f)
+{
+	return 66;
+}
+
+/* The object is the argument that was asked for, and no other. */
+static bool policy_asks_each_of_six_arguments(void)
+{
+	unsigned int asked, marked;
+	void *a[6];
+
+	for (asked = 0; asked < 6; asked++) {
+		fresh();
+		hook_a.symbol = "umbra_test_six";
+		hook_a.replacement = replacement_six;
+		hook_a.policy = UMBRA_HAS_SHADOW;
+		hook_a.shadow = SHADOW;
+		hook_a.argument = asked;
+		patch_a.nr_states = 1;
+		states_a[0].callbacks = (struct umbra_state_callbacks){};
+		CHECK(!umbra_enable_patch(&patch_a));
+		CHECK(umbra_shadow_alloc(&objects[1], SHADOW, 8, GFP_KERNEL, NULL, NULL));
+		for (marked = 0; marked < 6; marked++) {
+			for (size_t i = 0; i < 6; i++)
+				a[i] = &objects[i == marked ? 1 : 2 + i];
+			CHECK((umbra_test_six(a[0], a[1], a[2], a[3], a[4], a[5]) == 66) ==
+			      (marked == asked));
+		}
+		umbra_shadow_free(&objects[1], SHADOW, NULL);
+		CHECK(!umbra_disable_patch(&patch_a));
+	}
+	return true;
+}
+
 /* Tries what must fail, and looks for traces of it. */
 static bool refused(struct umbra_patch *patch, int errno)
 {
@@ -194,6 +241,22 @@ static bool bad_unknown_symbol(void)
 	return true;
 }
 
+static bool bad_function_that_cannot_be_traced(void)
+{
+	/* notrace, assembly, not even to be probed */
+	static const char *const symbols[] = {
+		"umbra_decide", "copy_page", "exc_int3",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(symbols); i++) {
+		fresh();
+		hook_a.symbol = symbols[i];
+		CHECK(refused(&patch_a, -EOPNOTSUPP) && calls == 0);
+	}
+	return true;
+}
+
 static bool bad_hook_that_lacks_something(void)
 {
 	fresh();
@@ -207,6 +270,9 @@ static bool bad_hook_that_lacks_something(void)
 	CHECK(refused(&patch_a, -EINVAL));
 	fresh();
 	hook_a.symbol = "rcu_is_watching";
+	CHECK(refused(&patch_a, -EINVAL));
+	fresh();
+	hook_a.argument = 6;
 	CHECK(refused(&patch_a, -EINVAL));
 	fresh();
 	hook_a.state = STATE_B;
@@ -412,7 +478,9 @@ const struct umbra_test umbra_patch_tests[] = {
 	TEST(policy_always),
 	TEST(policy_has_shadow),
 	TEST(policy_lacks_shadow),
+	TEST(policy_asks_each_of_six_arguments),
 	TEST(bad_unknown_symbol),
+	TEST(bad_function_that_cannot_be_traced),
 	TEST(bad_hook_that_lacks_something),
 	TEST(r2_bad_zero_id),
 	TEST(r3_bad_duplicate_id),

@@ -19,6 +19,10 @@ use crate::slots::Target;
 use crate::target::Watched;
 
 const ENODEV: Errno = Errno(-19);
+const EOPNOTSUPP: Errno = Errno(-95);
+
+/// How many arguments come in registers, and are saved by the trampoline.
+const ARGUMENTS: core::ffi::c_uint = 6;
 
 /// A patch that the engine knows, or is about to.
 pub(crate) struct Record {
@@ -238,6 +242,15 @@ unsafe fn describe_hook(patch: Name, hook: &CHook) -> Result<(usize, Name, Targe
             ));
         }
     };
+    if hook.argument >= ARGUMENTS {
+        return Err(invalid(
+            patch.as_str(),
+            format_args!(
+                "the hook on {shown} asks for argument {}; 0 is the first and 5 the last in a register",
+                hook.argument
+            ),
+        ));
+    }
     let mut function: c_ulong = 0;
     // SAFETY: a C string, checked not to be null, and a place for the address.
     match Errno(unsafe { ffi::umbra_c_resolve(hook.symbol, &mut function) }) {
@@ -249,9 +262,16 @@ unsafe fn describe_hook(patch: Name, hook: &CHook) -> Result<(usize, Name, Targe
             ));
         }
         Errno::ENOMEM => return Err(no_memory(patch)),
+        EOPNOTSUPP => {
+            log::error(format_args!(
+                "refused: patch {patch}: {shown} cannot be traced: it is notrace, assembly, or \
+                 ftrace was told to leave it alone; hook a function that calls it"
+            ));
+            return Err(EOPNOTSUPP);
+        }
         _ => {
             log::error(format_args!(
-                "refused: patch {patch}: this kernel has no function \"{shown}\" that can be traced; \
+                "refused: patch {patch}: this kernel has no function \"{shown}\"; \
                  check the spelling against available_filter_functions"
             ));
             return Err(Errno::ENOENT);
@@ -266,6 +286,7 @@ unsafe fn describe_hook(patch: Name, hook: &CHook) -> Result<(usize, Name, Targe
     let target = Target {
         replacement: hook.replacement,
         table,
+        argument: hook.argument as usize,
         wanted,
         counted: global().counters,
         state: hook.state,

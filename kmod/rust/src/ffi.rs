@@ -45,6 +45,7 @@ pub(crate) struct CHook {
     pub(crate) state: c_ulong,
     pub(crate) shadow: c_ulong,
     pub(crate) policy: c_uint,
+    pub(crate) argument: c_uint,
     pub(crate) original: *const c_void,
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) replacement: *const c_void,
     /// The shadows that the policy asks for; none for "always".
     pub(crate) table: Option<Table<Kernel>>,
+    /// Which argument is the object, from 0.
+    pub(crate) argument: usize,
     /// A call is diverted if "has a shadow" equals this.
     pub(crate) wanted: bool,
     /// Count decisions, which writes (per-CPU) memory.
@@ -62,13 +64,19 @@ unsafe impl Sync for Slot {}
 ///
 /// # Safety
 /// `target` was loaded from an open slot by this task, which has not slept
-/// since; the caller is in a read-side section (`src/api.c`).
+/// since; the caller is in a read-side section (`src/api.c`). `args` are the
+/// call's, the first one highest.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn umbra_rs_decide(target: &Target, obj: *const c_void) -> *const c_void {
+unsafe extern "C" fn umbra_rs_decide(target: &Target, args: *const usize) -> *const c_void {
     // SAFETY: the caller's section.
     let held = unsafe { Held::new() };
     let has = match &target.table {
-        Some(table) => table.get(obj.addr(), held.guard()).is_some(),
+        Some(table) => {
+            // SAFETY: the trampoline has saved six arguments, and `describe` has
+            // let no other pass.
+            let obj = unsafe { *args.sub(target.argument) };
+            table.get(obj, held.guard()).is_some()
+        }
         None => false,
     };
     let diverted = has == target.wanted;
