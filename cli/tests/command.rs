@@ -273,7 +273,7 @@ fn r49_shadows_that_belong_to_no_state_are_no_leak() {
 }
 
 #[test]
-fn r3_matrix_shows_a_patch_that_could_not_be_enabled_at_all() {
+fn matrix_shows_a_patch_that_could_not_be_enabled_at_all() {
     let text = "[[patch]]\nname = \"A\"\nstate = [{ id = 1 }, { id = 1 }]\n\
                 [[patch]]\nname = \"B\"\n";
     let (status, stdout, _) = umbra(text, &["matrix", "series.toml"]);

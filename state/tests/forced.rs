@@ -245,7 +245,7 @@ impl World {
 }
 
 #[test]
-fn d8_r91_r92_every_sequence_with_force_frees_nothing_under_a_task() {
+fn d8_every_sequence_with_force_frees_nothing_under_a_task() {
     let mut seen = HashSet::new();
     let mut open = VecDeque::from([Vec::new()]);
     let (mut tried, mut refused) = (0, 0);
