@@ -29,6 +29,7 @@ EXPORT_SYMBOL_GPL(toy_second);
 
 LIST_HEAD(toys);
 EXPORT_SYMBOL_GPL(toys);
+/* Protects the list, the devices in it, and the replies. */
 DEFINE_MUTEX(toy_lock);
 EXPORT_SYMBOL_GPL(toy_lock);
 

@@ -178,12 +178,14 @@ void umbra_c_synchronize_tasks(void)
 }
 
 int umbra_replacement_begin(void)
+	__acquires(&umbra_replacements)
 {
 	return srcu_read_lock(&umbra_replacements);
 }
 EXPORT_SYMBOL_GPL(umbra_replacement_begin);
 
 void umbra_replacement_end(int cookie)
+	__releases(&umbra_replacements)
 {
 	srcu_read_unlock(&umbra_replacements, cookie);
 }

@@ -57,6 +57,7 @@ unsigned long umbra_c_lookup(const char *symbol);
 int umbra_c_entry(unsigned long addr, unsigned long *entry);
 
 /* shim.c */
+extern const gfp_t umbra_c_gfp_kernel;
 int umbra_shim_init(void);
 void umbra_shim_exit(void);
 void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp);

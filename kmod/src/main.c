@@ -57,5 +57,6 @@ static void __exit umbra_exit(void)
 module_init(umbra_init);
 module_exit(umbra_exit);
 MODULE_DESCRIPTION("Shadow variables, system states and per-object hooks");
+MODULE_VERSION("0.1.0");
 MODULE_AUTHOR("The Umbra developers");
 MODULE_LICENSE("GPL");

@@ -125,11 +125,13 @@ void umbra_c_resched(void)
  * and costs two instructions; the notrace kind is safe in a trampoline.
  */
 void umbra_c_guard(void)
+	__acquires(RCU_SCHED)
 {
 	rcu_read_lock_sched_notrace();
 }
 
 void umbra_c_unguard(void)
+	__releases(RCU_SCHED)
 {
 	rcu_read_unlock_sched_notrace();
 }

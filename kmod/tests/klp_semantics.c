@@ -265,7 +265,7 @@ static int race_ctor(void *obj, void *data, void *value)
 {
 	if (race_inside++)
 		atomic_inc(&race_failed);
-	udelay(10);
+	udelay(9);
 	race_built++;
 	race_inside--;
 	return test_ctor(obj, data, value);
@@ -275,7 +275,7 @@ static void race_dtor(void *obj, void *data)
 {
 	if (race_inside++)
 		atomic_inc(&race_failed);
-	udelay(10);
+	udelay(9);
 	race_gone++;
 	race_inside--;
 }
@@ -333,7 +333,7 @@ static atomic_t irq_calls, irq_failed;
 
 static int slow_ctor(void *obj, void *data, void *value)
 {
-	udelay(20);
+	udelay(9);
 	return 0;
 }
 

@@ -83,6 +83,16 @@ const NEEDS: &[Need] = &[
         Sign::Program("zstd"),
         "unpacks the stock kernel's image, of 6.12",
     ),
+    need(
+        "sparse",
+        Sign::Program("sparse"),
+        "checks the modules' types and contexts",
+    ),
+    need(
+        "dkms",
+        Sign::Program("dkms"),
+        "builds the packaged module, as a user's machine would",
+    ),
     need("cpio", Sign::Program("cpio"), "packs the guest's initramfs"),
 ];
 
@@ -390,7 +400,9 @@ mod tests {
     #[test]
     fn what_is_there_is_not_asked_for() {
         let (_dir, machine) = machine(
-            &["gcc", "objcopy", "make", "xz", "zstd", "cpio"],
+            &[
+                "gcc", "objcopy", "make", "xz", "zstd", "cpio", "sparse", "dkms",
+            ],
             &[
                 ("/usr/include/stdio.h", b""),
                 ("/usr/lib/x86_64-linux-gnu/libelf.so.1", b""),

@@ -15,6 +15,7 @@ mod klog;
 mod models;
 mod modules;
 mod mutate;
+mod package;
 mod paths;
 mod pool;
 mod proc;

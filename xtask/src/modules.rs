@@ -56,21 +56,37 @@ pub(crate) fn build(paths: &Paths, kernel: &Kernel) -> Result<Modules> {
 fn build_from(paths: &Paths, kernel: &Kernel, source: &Path) -> Result<Modules> {
     let task = Task::new("modules");
     let mirror = mirror(paths, kernel)?;
+    let command = prepare(paths, kernel, source, &mirror)?;
+    let files = make(command, &mirror, &paths.log("modules")?, &task)?;
+    task.done(&format!("{} up to date, no warnings", files.len()));
+    Ok(Modules {
+        files,
+        extra: Vec::new(),
+    })
+}
+
+/// Brings a mirror of the sources up to date, and gives the command that builds
+/// there.
+pub(crate) fn prepare(
+    paths: &Paths,
+    kernel: &Kernel,
+    source: &Path,
+    mirror: &Path,
+) -> Result<Command> {
     if !source.join("Makefile").exists() {
         return Err(Error::NoModules {
             dir: source.to_path_buf(),
         });
     }
-    if mirror.join(WARNED).exists() || (mirror.exists() && stale(&mirror, source)?) {
-        fs::remove_dir_all(&mirror).map_err(Error::io("remove", &mirror))?;
+    if mirror.join(WARNED).exists() || (mirror.exists() && stale(mirror, source)?) {
+        fs::remove_dir_all(mirror).map_err(Error::io("remove", mirror))?;
     }
-    link_tree(source, &mirror)?;
+    link_tree(source, mirror)?;
 
-    let log = paths.log("modules")?;
     let mut command = Command::new("make");
     command
         .arg("-C")
-        .arg(&mirror)
+        .arg(mirror)
         .arg(format!(
             "-j{}",
             std::thread::available_parallelism().map_or(2, usize::from)
@@ -81,12 +97,7 @@ fn build_from(paths: &Paths, kernel: &Kernel, source: &Path) -> Result<Modules> 
         // The stock kernel's BTF needs pahole and a vmlinux; modules load without.
         .arg("CONFIG_DEBUG_INFO_BTF_MODULES=")
         .env("UMBRA_CARGO_TARGET_DIR", paths.cache().join("kmod-rust"));
-    let files = make(command, &mirror, &log, &task)?;
-    task.done(&format!("{} up to date, no warnings", files.len()));
-    Ok(Modules {
-        files,
-        extra: Vec::new(),
-    })
+    Ok(command)
 }
 
 /// Left in a folder whose build warned.

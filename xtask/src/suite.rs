@@ -18,7 +18,7 @@ use crate::proc;
 use crate::report::table;
 use crate::ui::{self, Task};
 use crate::vm::{self, Machine};
-use crate::{demo, deps, kernel, modules, stock};
+use crate::{demo, deps, kernel, modules, package, stock};
 
 /// One step: a name to call it by, what it proves, and how it is done.
 struct Step {
@@ -94,6 +94,12 @@ const STEPS: &[Step] = &[
         about: "the modules, objtool and modpost",
         slow: true,
         run: kmod,
+    },
+    Step {
+        name: "package",
+        about: "checkpatch, sparse, modules_install, dkms",
+        slow: true,
+        run: package_step,
     },
     Step {
         name: "vm",
@@ -324,6 +330,11 @@ fn kmod(paths: &Paths, options: &Options, _: &mut Tests) -> Result<()> {
     let kernel = kernel::get(paths, &options.series, false)?;
     modules::build(paths, &kernel)?;
     Ok(())
+}
+
+fn package_step(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
+    let kernel = kernel::get(paths, &options.series, false)?;
+    package::check(paths, &kernel, &mut tests.passed)
 }
 
 fn guest(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
