@@ -27,6 +27,7 @@
 pub mod compare;
 pub mod keys;
 pub mod peers;
+pub mod report;
 pub mod workload;
 
 /// The data of one shadow variable. The first word is what a lookup reads.

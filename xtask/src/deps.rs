@@ -107,6 +107,14 @@ const BENCH_NEEDS: &[Need] = &[
         Sign::File(&["/usr/share/doc/libc6-dbg/copyright"]),
         "valgrind must see the symbols of the dynamic loader",
     ),
+    need(
+        "liburcu-dev",
+        Sign::File(&[
+            "/usr/include/x86_64-linux-gnu/urcu/rculfhash.h",
+            "/usr/include/urcu/rculfhash.h",
+        ]),
+        "has cds_lfht, which the table is compared with",
+    ),
 ];
 
 /// What the tests of umbra-perf's page need.

@@ -5,6 +5,7 @@
 
 mod apt;
 mod bench;
+mod bench_report;
 mod debian;
 mod demo;
 mod deps;
@@ -58,7 +59,8 @@ enum Cmd {
     Loom(models::LoomArgs),
     /// Weaken each ordering, and see that some model notices
     Mutate(mutate::MutateArgs),
-    /// Count instructions and compare them with the committed baseline
+    /// Count instructions and compare them with the committed baseline; or time
+    /// everything beside other maps (--report)
     Bench(BenchArgs),
     /// Unpack the stock Debian kernel and its headers into target/umbra
     Kernel(KernelArgs),
@@ -112,6 +114,12 @@ struct BenchArgs {
     /// Make the counts the new baseline instead
     #[arg(long)]
     record: bool,
+    /// Measure time beside other maps and write an HTML report instead
+    #[arg(long, conflicts_with = "record")]
+    report: bool,
+    /// The report with a third of the rounds and no table above 10M entries
+    #[arg(long, conflicts_with = "record")]
+    quick: bool,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +173,10 @@ fn run(command: Cmd) -> Result<ExitCode> {
     let paths = Paths::new()?;
     let _lock = paths.lock()?;
     if let Cmd::Bench(args) = command {
+        if args.report || args.quick {
+            bench_report::run(&paths, args.yes, args.quick)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let then = if args.record {
             bench::Then::Record
         } else {

@@ -282,6 +282,14 @@ const KLP: Peer = Peer {
     ..map::<Klp>()
 };
 
+#[cfg(have_lfht)]
+const LFHT: Peer = Peer {
+    // Resizing itself up, and down again when it is emptied, takes tens of
+    // seconds a run beyond this.
+    writes: Some(writes::<crate::peers::Lfht>(100_000)),
+    ..map::<crate::peers::Lfht>()
+};
+
 const PAPAYA_SIZED: Peer = Peer {
     writes: Some(Writes {
         grows: false,
@@ -312,7 +320,7 @@ pub fn roster() -> Vec<Peer> {
         map::<Flurry>(),
         map::<Sharded>(),
         #[cfg(have_lfht)]
-        map::<crate::peers::Lfht>(),
+        LFHT,
         KLP,
         bound::<P64>(),
         bound::<P32>(),

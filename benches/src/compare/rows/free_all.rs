@@ -194,7 +194,7 @@ pub(super) fn rows(
     let (part, rest) = keys.present().split_at(quarter);
     let peers: Vec<_> = peers
         .iter()
-        .filter(|p| p.writes.is_some_and(|w| keys.len() <= w.most))
+        .filter(|p| p.writes.is_some() && (p.fewer)(keys.len()) == 1)
         .copied()
         .collect();
     let mut invisible = series(&peers);

@@ -58,7 +58,7 @@ fn left_out(peers: &[Peer], keys: &Keys) -> Vec<String> {
     match out.is_empty() {
         true => Vec::new(),
         false => vec![format!(
-            "left out, for it would take minutes: {}",
+            "left out, for it takes too long: {}",
             out.join(", ")
         )],
     }

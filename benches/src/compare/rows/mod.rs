@@ -469,7 +469,7 @@ fn run_size(
                 done(spec.row(&series, Vec::new(), Vec::new()));
             }
             Kind::Speedup => {
-                let series = threads::speedup(&contestants, &keys, &course, rounds(15));
+                let series = threads::speedup(&contestants, &keys, rounds(15));
                 done(spec.row(&series, Vec::new(), Vec::new()));
             }
             // Last, for it changes what is in the tables.

@@ -1,0 +1,172 @@
+//! The report: one HTML file that needs nothing else, and the tables of
+//! BENCHMARKS.md, both from the JSON of one or more comparisons.
+//!
+//! | module | makes |
+//! |---|---|
+//! | [`charts`] | cost against size, latency distributions, growth pauses, as SVG |
+//! | [`page`] | the HTML file: pictures, then tables, then machine and method |
+//! | [`markdown`] | the tables of BENCHMARKS.md, between two marks |
+
+pub mod charts;
+pub mod markdown;
+pub mod page;
+
+use crate::compare::model::{Figure, Report, Row};
+use crate::compare::targets::{BOUNDS, UMBRA, number};
+
+/// Why a report cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No comparison was given.
+    #[error("no comparison to report: give at least one JSON file of `compare --json`")]
+    Nothing,
+    /// A comparison of another version of the format.
+    #[error("{file}: format {found}, but this program reads format {known}: measure again")]
+    Schema {
+        /// Which file.
+        file: String,
+        /// Its format.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A figure is no number that could have been measured.
+    #[error("{file}: row {row}: the figure of {peer} is not a number")]
+    NotANumber {
+        /// Which file.
+        file: String,
+        /// Which row.
+        row: String,
+        /// Whose figure.
+        peer: String,
+    },
+    /// BENCHMARKS.md without the marks that its tables stand between.
+    #[error("the text has no line {0:?}; put it where the tables begin or end")]
+    NoMark(&'static str),
+    /// The picture could not be drawn.
+    #[error("cannot draw the picture {0:?}: {1}")]
+    Picture(String, String),
+    /// The page could not be filled in.
+    #[error("cannot fill in the page: {0}")]
+    Page(#[from] askama::Error),
+}
+
+/// One report of several: a row that is in more than one is the last one's.
+///
+/// # Errors
+/// [`Error::Nothing`], [`Error::Schema`], [`Error::NotANumber`].
+pub fn merge(reports: Vec<(String, Report)>) -> Result<Report, Error> {
+    let known = crate::compare::model::SCHEMA;
+    let mut merged: Option<Report> = None;
+    for (file, report) in reports {
+        if report.schema != known {
+            let found = report.schema;
+            return Err(Error::Schema { file, found, known });
+        }
+        for row in &report.rows {
+            let bad = |f: &&Figure| !f.spread.median.is_finite();
+            if let Some(figure) = row.figures.iter().find(bad) {
+                return Err(Error::NotANumber {
+                    file,
+                    row: row.id.clone(),
+                    peer: figure.peer.clone(),
+                });
+            }
+        }
+        match &mut merged {
+            None => merged = Some(report),
+            Some(all) => {
+                for row in report.rows {
+                    match all.rows.iter_mut().find(|r| r.id == row.id) {
+                        Some(old) => *old = row,
+                        None => all.rows.push(row),
+                    }
+                }
+            }
+        }
+    }
+    merged.ok_or(Error::Nothing)
+}
+
+/// Where a row is lost: to whom, by how much.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loss {
+    /// The row's title.
+    pub row: String,
+    /// The best peer.
+    pub peer: String,
+    /// Umbra's figure and the peer's.
+    pub figures: (f64, f64),
+    /// Of what.
+    pub unit: String,
+}
+
+impl Loss {
+    /// Umbra's figure.
+    #[must_use]
+    pub fn ours(&self) -> String {
+        number(self.figures.0)
+    }
+
+    /// The peer's.
+    #[must_use]
+    pub fn theirs(&self) -> String {
+        number(self.figures.1)
+    }
+}
+
+/// Whether a larger figure is a better one.
+fn larger_is_better(row: &Row) -> bool {
+    row.unit == "×"
+}
+
+/// The row's peers and no bounds, Umbra left out.
+fn peers(row: &Row) -> impl Iterator<Item = &Figure> {
+    row.figures
+        .iter()
+        .filter(|f| f.peer != UMBRA && !BOUNDS.contains(&f.peer.as_str()))
+}
+
+fn umbra(row: &Row) -> Option<&Figure> {
+    row.figures.iter().find(|f| f.peer == UMBRA)
+}
+
+/// The rows in which some peer is better than Umbra, beyond both their
+/// quartiles, with the best of them.
+#[must_use]
+pub fn losses(report: &Report) -> Vec<Loss> {
+    let lost = |row: &Row| {
+        let ours = umbra(row)?;
+        let better = |a: &Figure, b: &Figure| match larger_is_better(row) {
+            true => a.spread.q1 > b.spread.q3,
+            false => a.spread.q3 < b.spread.q1,
+        };
+        let order = |a: &&Figure, b: &&Figure| {
+            let order = f64::total_cmp(&a.spread.median, &b.spread.median);
+            if larger_is_better(row) {
+                order.reverse()
+            } else {
+                order
+            }
+        };
+        let best = peers(row).filter(|f| better(f, ours)).min_by(order)?;
+        Some(Loss {
+            row: title(row),
+            peer: best.peer.clone(),
+            figures: (ours.spread.median, best.spread.median),
+            unit: row.unit.clone(),
+        })
+    };
+    report.rows.iter().filter_map(lost).collect()
+}
+
+/// A row's title with its size and pages.
+#[must_use]
+pub fn title(row: &Row) -> String {
+    let pages = if row.huge_pages { ", 2 MiB pages" } else { "" };
+    let size = crate::compare::rows::size_text(row.size);
+    format!("{}, {size}{pages}", row.title)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The report of a made-up run, and of the one that is committed.
+
+use super::*;
+use crate::compare::model::{Machine, SCHEMA, Tail};
+use crate::compare::stats::{Distribution, Spread};
+
+fn figure(peer: &str, median: f64) -> Figure {
+    Figure {
+        peer: peer.into(),
+        spread: Spread {
+            median,
+            q1: median * 0.99,
+            q3: median * 1.01,
+            rounds: 3,
+        },
+    }
+}
+
+fn row(id: &str, size: usize, unit: &str, figures: &[(&str, f64)]) -> Row {
+    Row {
+        id: id.into(),
+        title: "made up".into(),
+        size,
+        huge_pages: false,
+        unit: unit.into(),
+        figures: figures.iter().map(|&(p, m)| figure(p, m)).collect(),
+        targets: Vec::new(),
+        tails: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn report(rows: Vec<Row>) -> Report {
+    Report {
+        schema: SCHEMA,
+        machine: Machine::default(),
+        rows,
+    }
+}
+
+#[test]
+fn losses_are_said_whichever_way_better_is() {
+    let lost = losses(&report(vec![
+        row(
+            "a",
+            1,
+            "ns",
+            &[("umbra", 10.0), ("papaya", 8.0), ("klp", 7.0)],
+        ),
+        row(
+            "b",
+            1,
+            "ns",
+            &[("umbra", 10.0), ("papaya", 12.0), ("bound-p64", 1.0)],
+        ),
+        row("c", 1, "×", &[("umbra", 1.5), ("papaya", 2.0)]),
+        row("d", 1, "ns", &[("umbra", 10.0), ("papaya", 9.9)]),
+    ]));
+    let told: Vec<_> = lost.iter().map(|l| (l.peer.as_str(), l.figures)).collect();
+    assert_eq!(
+        told,
+        [("klp", (10.0, 7.0)), ("papaya", (1.5, 2.0))],
+        "no bound, and nothing within the spread"
+    );
+}
+
+#[test]
+fn a_later_run_replaces_a_row_and_adds_others() {
+    let first = report(vec![row("a", 1, "ns", &[("umbra", 1.0)])]);
+    let second = report(vec![
+        row("a", 1, "ns", &[("umbra", 2.0)]),
+        row("b", 1, "ns", &[("umbra", 3.0)]),
+    ]);
+    let all = merge(vec![("1".into(), first), ("2".into(), second)]).expect("both are whole");
+    let medians: Vec<_> = all
+        .rows
+        .iter()
+        .map(|r| r.figures[0].spread.median)
+        .collect();
+    assert_eq!(medians, [2.0, 3.0]);
+}
+
+#[test]
+fn what_is_no_comparison_is_named() {
+    let mut other = report(Vec::new());
+    other.schema = SCHEMA + 1;
+    let told = |reports| merge(reports).expect_err("refused").to_string();
+    assert!(told(vec![("old.json".into(), other)]).starts_with("old.json: format"));
+    let bad = report(vec![row("a", 1, "ns", &[("umbra", f64::NAN)])]);
+    assert_eq!(
+        told(vec![("bad.json".into(), bad)]),
+        "bad.json: row a: the figure of umbra is not a number"
+    );
+    assert!(told(Vec::new()).starts_with("no comparison"));
+}
+
+#[test]
+fn the_page_stands_alone_and_shows_every_line() {
+    let mut tail = row("grow", 1000, "µs", &[("umbra", 90.0), ("flurry", 900.0)]);
+    tail.tails = ["umbra", "flurry"]
+        .iter()
+        .map(|peer| Tail {
+            peer: (*peer).into(),
+            what: "insertion".into(),
+            distribution: Distribution::of((1..2000).collect()),
+        })
+        .collect();
+    let sizes = [1_000, 1_000_000].map(|n| {
+        let id = format!("get-hit-{n}");
+        row(
+            &id,
+            n,
+            "ns",
+            &[("umbra", 5.0), ("papaya", 6.0), ("bound-p64", 2.0)],
+        )
+    });
+    let mut rows = sizes.to_vec();
+    rows.push(tail);
+    let html = page::html(&report(rows)).expect("a page");
+    assert_eq!(
+        html.matches("<svg role=").count(),
+        2,
+        "size and distribution"
+    );
+    for name in ["umbra, 5.00", "papaya, 6.00", "bound-p64, 2.00", "flurry"] {
+        assert!(html.contains(name), "{name}");
+    }
+    for outside in ["src=", "href=", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    assert!(html.contains("default-src &#x27;none&#x27;") || html.contains("default-src 'none'"));
+}
+
+#[test]
+fn marks_that_are_missing_are_named() {
+    let text = "no marks";
+    let error = markdown::replace(text, &report(Vec::new())).expect_err("refused");
+    assert!(error.to_string().contains(markdown::BEGIN));
+}
+
+/// What is committed belongs together: after measuring, `report --markdown` is
+/// run, and nobody edits a figure by hand.
+#[test]
+fn the_tables_of_benchmarks_md_are_those_of_the_committed_run() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(here.join(file)).expect(file);
+    let run: Report = serde_json::from_str(&read("results/comparison.json")).expect("a comparison");
+    let run = merge(vec![("results/comparison.json".into(), run)]).expect("whole");
+    let text = read("../BENCHMARKS.md");
+    let made = markdown::replace(&text, &run).expect("marks");
+    assert!(
+        made == text,
+        "BENCHMARKS.md is not what results/comparison.json says: run the command at its top"
+    );
+}
