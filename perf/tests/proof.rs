@@ -33,6 +33,11 @@ impl Clone {
             .arg(scratch.path("umbra"))
             .status();
         assert!(status.expect("git").success());
+        // cargo builds a package's programs before its benches, every time.
+        let programs = scratch.path("umbra/benches/src/bin");
+        if programs.exists() {
+            fs::remove_dir_all(programs).expect("to remove the programs");
+        }
         let source = scratch.read(&format!("umbra/{FILE}"));
         assert_eq!(
             source.matches(GET).count(),
