@@ -21,7 +21,7 @@ struct Picture {
     lines: Vec<Line>,
 }
 
-const SIZE: (u32, u32) = (860, 440);
+const SIZE: (u32, u32) = (900, 440);
 
 /// Colours that people who see few of them can tell apart (Okabe and Ito), then
 /// darker ones for the rest.
@@ -37,6 +37,22 @@ const COLOURS: [RGBColor; 11] = [
     RGBColor(120, 140, 30),
     RGBColor(23, 120, 130),
     RGBColor(90, 90, 160),
+];
+
+/// Whose they are. Others, the bounds among them, are grey: a report may be read
+/// by a program that was built without one of them.
+const NAMES: [&str; 11] = [
+    UMBRA,
+    "papaya-sized",
+    "papaya",
+    "papaya-blocking",
+    "dashmap",
+    "scc-hashmap",
+    "scc-hashindex",
+    "flurry",
+    "sharded-rwlock",
+    "cds_lfht",
+    "klp",
 ];
 
 /// All pictures for which the report has data, in their order on the page.
@@ -158,7 +174,7 @@ fn fill(root: &DrawingArea<SVGBackend<'_>, Shift>, picture: &Picture) -> Result<
     let mut chart = ChartBuilder::on(root)
         .caption(&picture.title, ("sans-serif", 18))
         .margin(12)
-        .margin_right(170)
+        .margin_right(206)
         .x_label_area_size(42)
         .y_label_area_size(64)
         .build_cartesian_2d(
@@ -176,15 +192,10 @@ fn fill(root: &DrawingArea<SVGBackend<'_>, Shift>, picture: &Picture) -> Result<
         .y_label_formatter(&|v| crate::compare::targets::number(*v))
         .draw()
         .map_err(text)?;
-    let mut colours = COLOURS.iter().cycle();
     let mut ends = Vec::new();
     for line in &picture.lines {
         let bound = BOUNDS.contains(&line.name.as_str());
-        let colour = if bound {
-            RGBColor(110, 110, 110)
-        } else {
-            *colours.next().unwrap_or(&BLACK)
-        };
+        let colour = colour(&line.name);
         let width = if line.name == UMBRA { 4 } else { 2 };
         let style = colour.stroke_width(width);
         let drawn: Vec<_> = line.points.iter().copied().filter(|p| p.1 > 0.0).collect();
@@ -203,13 +214,20 @@ fn fill(root: &DrawingArea<SVGBackend<'_>, Shift>, picture: &Picture) -> Result<
     legend(root, ends).map_err(|e| e.to_string())
 }
 
+/// A contestant's colour, the same in every picture.
+pub(super) fn colour(name: &str) -> RGBColor {
+    let mut names = NAMES.iter().zip(COLOURS);
+    let known = names.find(|(known, _)| **known == name);
+    known.map_or(RGBColor(110, 110, 110), |(_, colour)| colour)
+}
+
 /// The names, beside the picture, in the order in which the lines end.
 fn legend(
     root: &DrawingArea<SVGBackend<'_>, Shift>,
     mut ends: Vec<(f64, String, RGBColor)>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     ends.sort_by(|a, b| f64::total_cmp(&b.0, &a.0));
-    let left = SIZE.0 as i32 - 160;
+    let left = SIZE.0 as i32 - 196;
     for (i, (last, name, colour)) in ends.iter().enumerate() {
         let y = 52 + i as i32 * 22;
         let line = PathElement::new(vec![(left, y), (left + 18, y)], colour.stroke_width(3));

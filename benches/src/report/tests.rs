@@ -132,6 +132,21 @@ fn the_page_stands_alone_and_shows_every_line() {
 }
 
 #[test]
+fn every_contestant_has_a_colour_of_its_own() {
+    let grey = charts::colour("nobody");
+    let names: Vec<_> = crate::compare::peer::roster()
+        .iter()
+        .map(|p| p.name)
+        .collect();
+    let mut seen = Vec::new();
+    for name in names.iter().filter(|name| !BOUNDS.contains(name)) {
+        let colour = charts::colour(name);
+        assert!(colour != grey && !seen.contains(&colour), "{name}");
+        seen.push(colour);
+    }
+}
+
+#[test]
 fn marks_that_are_missing_are_named() {
     let text = "no marks";
     let error = markdown::replace(text, &report(Vec::new())).expect_err("refused");
