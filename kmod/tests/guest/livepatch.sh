@@ -358,6 +358,45 @@ over a
 ok "A unloads" gone a
 nothing_left "no memory"
 
+step "writes that race with the end of a transition"
+# A state that blocks: taken back before the end or refused after it, never
+# disabled.
+i=0
+bad=
+taken_back=0
+dmesg -c >/dev/null
+while [ $i -lt 12 ]; do
+	touch /tmp/write
+	{
+		# A transition may take a second, if a task was missed at first.
+		usleep $((i * 250000))
+		while [ -e /tmp/write ]; do
+			echo 0 >$klp/umbra_lp_a/enabled
+			usleep 3000
+		done
+	} 2>/dev/null &
+	lp a states=1 block=1 || bad="$bad; $i: load"
+	over a || bad="$bad; $i: stuck"
+	usleep $((i * 250000 + 50000))
+	rm /tmp/write
+	wait $!
+	over a || bad="$bad; $i: stuck"
+	if [ -e $klp/umbra_lp_a ]; then
+		[ "$(cat $klp/umbra_lp_a/enabled)" = 1 ] || bad="$bad; $i: disabled"
+		lp b states=1 replace=1 && over b && off b && gone b || bad="$bad; $i: way out"
+	else
+		taken_back=$((taken_back + 1))
+	fi
+	gone a || bad="$bad; $i: unload"
+	i=$((i + 1))
+done
+dmesg -c >/tmp/race
+[ -z "$bad" ] && ! grep -q 'lp_a: state 1 (s1): pre_unpatch\|nobody asked' /tmp/race
+verdict "r69_t5 12 rounds: $taken_back taken back, none disabled" $? "$bad"
+[ "$(grep -c 'refused: .*blocks\|refused: .*block_disable' /tmp/race)" -gt 0 ]
+verdict "r69 and refused when it was too late" $? "$(grep -c refused /tmp/race) refused"
+nothing_left race
+
 step "force"
 trace >/dev/null
 ok "B{2} is enabled" lp b states=2
