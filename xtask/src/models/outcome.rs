@@ -165,7 +165,10 @@ mod tests {
 
     #[test]
     fn a_model_that_has_to_fail_counts_up_to_its_failure() {
-        let lines = ["no gate: failed in execution 3", "test x - should panic ... ok"];
+        let lines = [
+            "no gate: failed in execution 3",
+            "test x - should panic ... ok",
+        ];
         let outcome = Outcome::of("m".into(), &ended(&lines, 0));
         assert_eq!(outcome.verdict, Verdict::Green);
         assert_eq!(outcome.executions, Some(3));

@@ -92,7 +92,9 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<()> {
     let dir = paths.dir("mutate")?;
     let report = report::write(&dir, &tree, &rows, &together)?;
     print(&rows);
-    println!("{together}");
+    if !together.is_empty() {
+        println!("{together}");
+    }
     println!("report: {}", paths::short(&report));
     verdict(&rows, report)
 }
@@ -181,6 +183,7 @@ fn touched(paths: &Paths, all: &Catalogue, revision: &str) -> Result<BTreeSet<(S
 /// A table by file, and a line for each mutant that needs a word.
 fn print(rows: &[Row]) {
     let mut files: Vec<&str> = rows.iter().map(|r| r.file.as_str()).collect();
+    files.sort_unstable();
     files.dedup();
     let words = [
         "killed",
