@@ -14,8 +14,9 @@
  * unwind data says it is, and needs no indirect branch, so it is the same code
  * with and without retpolines and IBT.
  *
- * A closed slot costs five instructions here and touches one line of memory
- * that is written only when a hook opens or closes. An open one asks
+ * A closed slot costs four instructions here (and the landing pads, with IBT)
+ * and touches one line of memory that is written only when a hook opens or
+ * closes. An open one asks
  * umbra_decide(), which may use everything that a C function may: the argument
  * registers are saved around it and the stack is aligned to 16, which kernel C
  * does not do but Rust code counts on.

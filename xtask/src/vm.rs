@@ -64,7 +64,7 @@ impl Machine {
             "console=ttyS0,115200 loglevel=7 printk.devkmsg=on log_buf_len=16M \
              oops=panic panic=-1",
         );
-        let accel = if self.threads && !self.icount && qemu.has_sound_threads() {
+        let accel = if self.threads && !self.icount && qemu.can_use_threads() {
             "tcg,thread=multi"
         } else {
             "tcg,thread=single"
