@@ -64,6 +64,9 @@ impl Machine {
             "console=ttyS0,115200 loglevel=7 printk.devkmsg=on log_buf_len=16M \
              oops=panic panic=-1",
         );
+        // The kernel tries its timer by waiting a few ticks, and panics when a
+        // busy host gives it none.
+        append.push_str(" no_timer_check");
         let accel = if self.threads && !self.icount && qemu.can_use_threads() {
             "tcg,thread=multi"
         } else {
