@@ -176,11 +176,17 @@ fn the_page_is_one_file_that_loads_nothing_and_escapes_names() {
         benchmark["functions"] = serde_json::json!({ "<f>": { "a.rs": 5 } });
         benchmarks.insert("<img src=x onerror=alert(1)>".to_owned(), benchmark);
     });
+    // Before, its count and its function's were others: so it moved.
+    let mut before: Value = serde_json::from_str(&project.0.read(BASELINE)).expect("JSON");
+    let hostile = &mut before["benchmarks"]["<img src=x onerror=alert(1)>"];
+    hostile["metrics"]["Ir"]["value"] = 1.into();
+    hostile["functions"]["<f>"]["a.rs"] = 1.into();
+    project.0.write("since.json", &before.to_string());
     let report = [
         "report",
         BASELINE,
         "--since",
-        "record.json",
+        "since.json",
         "--history",
         "baselines",
         "--format",
@@ -200,7 +206,11 @@ fn the_page_is_one_file_that_loads_nothing_and_escapes_names() {
         assert!(page.contains(part), "no {part}");
     }
     assert!(page.contains("&#60;img src=x") || page.contains("&lt;img src=x"));
-    assert!(!page.contains("<img"), "an element out of a name");
+    assert!(page.contains("id=\"moved\"") && page.contains("id=\"functions\""));
+    assert!(
+        !page.contains("<img") && !page.contains("<f>"),
+        "an element out of a name"
+    );
     // SVG's name is an address, and nobody goes there.
     let rest = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!rest.contains("http:") && !rest.contains("https:"));
