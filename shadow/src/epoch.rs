@@ -6,7 +6,7 @@
 //! from one list to another:
 //!
 //! ```text
-//!  retire -> limbo --(64 of them, or a barrier)--> defer + flush
+//!  retire -> limbo -> defer + flush
 //!         -> grace period -> ripe --(writers, after their operation)--> reclaim
 //! ```
 //! `limbo` and `ripe` are lists of the process, not of the thread, so an idle
@@ -14,8 +14,9 @@
 //!
 //! # The barrier
 //! Each link is counted in one of two lanes. A barrier switches new links to the
-//! other lane and waits until the old one is empty, twice over (as SRCU does:
-//! once is not enough for a link that was counted just after a switch).
+//! other lane and waits until the old one is empty, four times over: as SRCU does,
+//! for once is not enough for a link that was counted just after a switch; and
+//! twice that, for a type's link is retired again by its own reclaim.
 
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -25,10 +26,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::platform::{AllocFlags, Link, Memory, Platform, Progress, Smr};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-/// Links that make a batch.
-const BATCH: usize = 64;
-/// `reclaim` calls that a writer makes after its own operation, at most.
-const SHARE: usize = 32;
+/// `reclaim` calls that a writer makes after its own operation, at most. Each
+/// destroys a few entries, so that a writer catches up with what it frees.
+const SHARE: usize = 4;
 
 /// Userspace: crossbeam-epoch's default collector, the global allocator.
 ///
@@ -61,8 +61,6 @@ pub struct EpochGuard(#[expect(dead_code, reason = "held for its drop")] crossbe
 struct Lane {
     /// Retired links without a grace period under way.
     limbo: AtomicPtr<Link>,
-    /// About how many; only to cut batches.
-    limbo_len: AtomicUsize,
     /// Links whose grace period is over.
     ripe: AtomicPtr<Link>,
     /// Links retired and not yet reclaimed.
@@ -73,7 +71,6 @@ impl Lane {
     const fn new() -> Self {
         Self {
             limbo: AtomicPtr::new(null_mut()),
-            limbo_len: AtomicUsize::new(0),
             ripe: AtomicPtr::new(null_mut()),
             pending: AtomicUsize::new(0),
         }
@@ -121,8 +118,6 @@ fn take(list: &AtomicPtr<Link>) -> Option<NonNull<Link>> {
 
 /// Starts a grace period for what is in `lane`'s limbo.
 fn start_grace_period(lane: &'static Lane) {
-    // Relaxed: a hint.
-    lane.limbo_len.store(0, Ordering::Relaxed);
     let Some(first) = take(&lane.limbo) else {
         return;
     };
@@ -216,10 +211,10 @@ unsafe impl Smr for Epoch {
         lane.pending.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller hands the link over.
         unsafe { push(&lane.limbo, link, link) };
-        // Relaxed: a hint.
-        if lane.limbo_len.fetch_add(1, Ordering::Relaxed) + 1 >= BATCH {
-            start_grace_period(lane);
-        }
+        start_grace_period(lane);
+    }
+
+    fn assist(&self) {
         for lane in &LANES {
             reclaim(lane, SHARE);
         }
@@ -227,8 +222,8 @@ unsafe impl Smr for Epoch {
 
     fn barrier(&self) {
         let _one = BARRIER.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..2 {
-            // Relaxed: see `retire`; the second round finds who missed it.
+        for _ in 0..4 {
+            // Relaxed: see `retire`; each round finds who missed the one before.
             let lane = &LANES[LANE.fetch_xor(1, Ordering::Relaxed) & 1];
             // Acquire: pairs with the release in `reclaim`: the destructors'
             // effects are visible.

@@ -51,4 +51,4 @@ pub use map::ShadowMap;
 pub use platform::{AllocFlags, Link, Memory, Platform, Progress, Smr};
 pub use raw::{Dtor, MAX_ALIGN, Stats};
 pub use registry::ShadowTable;
-pub use table::Table;
+pub use table::{Lookup, Table};

@@ -42,7 +42,12 @@ pub unsafe trait Smr {
     /// call, is retired once, and stays untouched by the caller from here on.
     unsafe fn retire(&self, link: NonNull<Link>);
 
-    /// Returns when everything retired before the call has been reclaimed.
+    /// A writer has just added to what waits: a chance to do a bounded part of
+    /// what is ripe, where nobody else is there to do it. Under no guard.
+    fn assist(&self) {}
+
+    /// Returns when everything retired before the call has been reclaimed, and
+    /// what such a link's reclaim retired in turn, twice over.
     ///
     /// May sleep. Not under a guard: it would wait for itself.
     fn barrier(&self);

@@ -7,7 +7,20 @@ use core::ptr::NonNull;
 
 use crate::error::{AllocError, OutOfMemory};
 use crate::platform::{AllocFlags, Platform};
-use crate::raw::{Core, Dtor, Stats};
+use crate::raw::{BATCH, Core, Dtor, Stats};
+
+/// What a lookup with a cookie found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Lookup<T> {
+    /// The object's variable.
+    Live(T),
+    /// A variable of an object that was at the address before (or of none, if
+    /// only one of the two cookies is 0).
+    Stale,
+    /// No variable.
+    Absent,
+}
 
 /// All shadow variables of one id.
 ///
@@ -85,6 +98,58 @@ impl<P: Platform> Table<P> {
         self.core().get(obj, guard)
     }
 
+    /// [`get`](Self::get) of each of `objs`, into the same place of `found`.
+    ///
+    /// Thirty-two at a time are in flight, so that a large table's lookups wait for
+    /// memory together. Each answer is right for some moment of the call, as if
+    /// looked up by itself.
+    ///
+    /// # Panics
+    /// If the two slices differ in length.
+    pub fn get_many(&self, objs: &[usize], found: &mut [Option<NonNull<u8>>], _guard: &P::Guard) {
+        assert_eq!(objs.len(), found.len(), "a place for each object");
+        for (objs, found) in objs.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
+            self.core().get_batch(objs, found);
+        }
+    }
+
+    /// As [`get`](Self::get), if the variable was made with this cookie (G10).
+    ///
+    /// A cookie says which object the address belonged to: a number that another
+    /// object at the same address does not have, such as a generation or a time of
+    /// birth. A variable made without one has the cookie 0.
+    #[must_use]
+    pub fn get_with_cookie(
+        &self,
+        obj: usize,
+        cookie: u64,
+        guard: &P::Guard,
+    ) -> Lookup<NonNull<u8>> {
+        match self.core().get_with_cookie(obj, guard) {
+            Some((data, its)) if its == cookie => Lookup::Live(data),
+            Some(_) => Lookup::Stale,
+            None => Lookup::Absent,
+        }
+    }
+
+    /// [`alloc`](Self::alloc) with a cookie of the object's birth, for
+    /// [`get_with_cookie`](Self::get_with_cookie). Costs 32 bytes more, if not 0.
+    ///
+    /// A variable of another birth is not replaced: free it first.
+    ///
+    /// # Errors
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_with_cookie<E>(
+        &self,
+        obj: usize,
+        cookie: u64,
+        size: usize,
+        flags: AllocFlags,
+        ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
+    ) -> Result<NonNull<u8>, AllocError<E>> {
+        Core::insert(self.core, obj, size, cookie, flags, ctor)
+    }
+
     /// Attaches `size` zeroed bytes to `obj`, constructed by `ctor`.
     ///
     /// The data is aligned to [`MAX_ALIGN`](crate::MAX_ALIGN); its address is
@@ -102,7 +167,7 @@ impl<P: Platform> Table<P> {
         flags: AllocFlags,
         ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
     ) -> Result<NonNull<u8>, AllocError<E>> {
-        Core::insert(self.core, obj, size, flags, ctor)
+        Core::insert(self.core, obj, size, 0, flags, ctor)
     }
 
     /// The data of `obj`'s variable, made as by [`alloc`](Self::alloc) if there
@@ -126,7 +191,9 @@ impl<P: Platform> Table<P> {
     /// Frees `obj`'s variable; false when there is none.
     ///
     /// Invisible on return; `dtor` (or the type's) runs once after the grace
-    /// period, in a context that may sleep (G8).
+    /// period, in a context that may sleep (G8). A type remembers seven different
+    /// destructors for that; with an eighth nothing is freed, and the answer is
+    /// false.
     pub fn free(&self, obj: usize, dtor: Option<Dtor>) -> bool {
         self.core().free(obj, dtor)
     }
@@ -145,7 +212,8 @@ impl<P: Platform> Table<P> {
         self.core().free_all(dtor);
     }
 
-    /// Calls `f` for the variables, under a guard.
+    /// Calls `f` for the variables, under a guard that is renewed after every
+    /// thousand or so.
     ///
     /// Each variable that exists throughout the call is seen once; one that is
     /// made or freed meanwhile may be seen or not; none is seen twice.

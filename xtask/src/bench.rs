@@ -55,9 +55,7 @@ pub(crate) fn run(paths: &Paths, yes: bool, then: Then) -> Result<std::process::
             .arg(perf.join("baselines"))
             .arg("--limits")
             .arg(perf.join("limits.toml")),
-        Then::Record => judge
-            .args(["record", "--out"])
-            .arg(perf.join("baselines")),
+        Then::Record => judge.args(["record", "--out"]).arg(perf.join("baselines")),
     };
     judge.arg("--iai").arg(&counts);
     shown(judge)

@@ -98,11 +98,15 @@ unsafe impl Smr for Kernel {
     }
 
     fn barrier(&self) {
-        loop {
-            ffi::umbra_c_flush_reclaim();
-            // Acquire: pairs with the release in `umbra_rs_reclaim`.
-            if AGAIN.load(Ordering::Acquire) == 0 {
-                return;
+        // A type's link is retired again by its own reclaim, so what was retired
+        // before the call may be another two runs away.
+        for _ in 0..3 {
+            loop {
+                ffi::umbra_c_flush_reclaim();
+                // Acquire: pairs with the release in `umbra_rs_reclaim`.
+                if AGAIN.load(Ordering::Acquire) == 0 {
+                    break;
+                }
             }
         }
     }

@@ -22,10 +22,8 @@
 //! The order of the list is the order of the directory too (both take the hash's
 //! low bits first), so what the attic has of one segment stands together.
 
-use core::ptr::NonNull;
-
 use super::blocks::{fill, free_block, free_made, make, null};
-use super::entry::{Entry, LIVE};
+use super::entry::Entry;
 use super::list::{self, ENTRY, Node, Position, READY};
 use crate::platform::{AllocFlags, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
@@ -92,13 +90,13 @@ impl Attic {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The data of the live variable of `obj`: loads only.
+    /// The live entry of `obj`: loads only.
     ///
     /// # Safety
     /// The caller holds a guard that is older than its pointer to the body.
     #[cold]
     #[inline(never)]
-    pub(super) unsafe fn get(&self, hash: u64, obj: usize) -> Option<NonNull<u8>> {
+    pub(super) unsafe fn get(&self, hash: u64, obj: usize) -> Option<Entry> {
         let (bucket, level) = self.bucket(hash);
         let mask = run_mask(level);
         // SAFETY: a ready sentinel lives as long as the body. Relaxed: its order
@@ -117,11 +115,10 @@ impl Attic {
             if key & ENTRY != 0 {
                 // SAFETY: the ENTRY bit, and the guard.
                 let entry = unsafe { Entry::of_node(cur) };
-                // Acquire: pairs with the release in `Reservation::publish`, so
-                // that the constructed data is visible. A dead entry is passed:
-                // a newer one of the same object may follow it.
-                if entry.obj() == obj && entry.state().load(Ordering::Acquire) == LIVE {
-                    return Some(entry.data());
+                // A dead entry is passed: a newer one of the same object may
+                // follow it.
+                if entry.obj() == obj && entry.is_live() {
+                    return Some(entry);
                 }
             }
             // SAFETY: as for the first link, and so is the ordering.
@@ -274,34 +271,12 @@ impl Attic {
         }
     }
 
-    /// Calls `f` for every live entry, in list order.
+    /// Calls `f` with each entry whose hash has the low `bits` bits of `prefix`,
+    /// dead ones included, in list order.
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn for_each(&self, f: &mut dyn FnMut(usize, NonNull<u8>)) {
-        // Acquire: as in `get`, here and below.
-        let mut cur = list::unmarked(self.head.next.load(Ordering::Acquire));
-        while !cur.is_null() {
-            // SAFETY: reached under the guard. Relaxed: constant order bits.
-            if unsafe { (*cur).key.load(Ordering::Relaxed) } & ENTRY != 0 {
-                // SAFETY: the ENTRY bit, and the guard.
-                let entry = unsafe { Entry::of_node(cur) };
-                // Acquire: pairs with the publication, as in `get`.
-                if entry.state().load(Ordering::Acquire) == LIVE {
-                    f(entry.obj(), entry.data());
-                }
-            }
-            // SAFETY: as above.
-            cur = list::unmarked(unsafe { (*cur).next.load(Ordering::Acquire) });
-        }
-    }
-
-    /// Calls `f` with the hash order key and the object of each entry whose hash
-    /// has the low `bits` bits of `prefix`, dead ones included.
-    ///
-    /// # Safety
-    /// As [`get`](Self::get).
-    pub(super) unsafe fn for_run(&self, prefix: u64, bits: u32, f: &mut dyn FnMut(usize)) {
+    pub(super) unsafe fn for_run(&self, prefix: u64, bits: u32, f: &mut dyn FnMut(Entry)) {
         // The bucket of the prefix at a level that is not above `bits`: its run
         // holds all of the prefix's entries.
         let (mut node, _) = self.bucket_at(prefix, bits);
@@ -319,7 +294,7 @@ impl Attic {
             if (key ^ wanted) & mask == 0 {
                 if key & ENTRY != 0 {
                     // SAFETY: the ENTRY bit, and the guard.
-                    f(unsafe { Entry::of_node(node) }.obj());
+                    f(unsafe { Entry::of_node(node) });
                 }
             } else if key & mask > wanted & mask {
                 return;
@@ -327,11 +302,30 @@ impl Attic {
         }
     }
 
+    /// The most entries that a lookup walks past, from a sentinel to the next.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get). Costs the whole list.
+    pub(super) unsafe fn longest_run(&self) -> usize {
+        let (mut longest, mut run) = (0, 0);
+        // Acquire: as in `get`, here and below.
+        let mut node = list::unmarked(self.head.next.load(Ordering::Acquire));
+        while !node.is_null() {
+            // SAFETY: reached under the guard. Relaxed: constant order bits.
+            let key = unsafe { (*node).key.load(Ordering::Relaxed) };
+            run = if key & ENTRY == 0 { 0 } else { run + 1 };
+            longest = longest.max(run);
+            // SAFETY: as above.
+            node = list::unmarked(unsafe { (*node).next.load(Ordering::Acquire) });
+        }
+        longest
+    }
+
     /// Takes an entry off a list that nobody else uses any more.
     ///
     /// # Safety
     /// The attic is unreachable for others.
-    pub(super) unsafe fn pop(&mut self) -> Option<*mut Node> {
+    pub(super) unsafe fn pop(&mut self) -> Option<Entry> {
         // SAFETY: the nodes are ours alone. Relaxed throughout: the grace period
         // ordered every store to the list before us.
         unsafe {
@@ -343,7 +337,7 @@ impl Attic {
                 let next = (*cur).next.load(Ordering::Relaxed);
                 self.head.next.store(next, Ordering::Relaxed);
                 if (*cur).key.load(Ordering::Relaxed) & ENTRY != 0 {
-                    return Some(cur);
+                    return Some(Entry::of_node(cur));
                 }
             }
         }

@@ -26,10 +26,11 @@ use core::ptr::NonNull;
 
 use super::attic::Attic;
 use super::blocks::{fill, free_block, null};
-use super::entry::{DEAD, Dtor, Entry, LIVE, OwnedEntry, Spare};
-use super::line::{FREE, Head, Line, fingerprint, is_entry};
+use super::entry::{Dtor, Entry, Header, Spare, State};
+use super::line::{ATTIC, FREE, Head, Line, fingerprint, guest, is_entry};
 use super::list;
 use super::segment::{COUNT_ZERO, Control, Lines, ROOT_LINES, Segment, init_line};
+use super::stripes::Stripes;
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
@@ -50,10 +51,10 @@ pub(super) struct Body<P: Platform> {
     pub(super) core: NonNull<Core<P>>,
     /// Set by whoever detached the body, read when it is walked.
     pub(super) dtor: Cell<Option<Dtor>>,
-    /// The next slot to walk.
-    pub(super) cursor: Cell<usize>,
-    /// Entries reserved and neither published nor cancelled.
-    pub(super) busy: AtomicUsize,
+    /// The next slot to walk, and the next line of its segment.
+    pub(super) cursor: Cell<(usize, usize)>,
+    /// The one object that is not hashed: the address 0 (G11).
+    pub(super) null: AtomicPtr<Header>,
     /// The slots in use, a power of two, minus 1.
     pub(super) mask: AtomicUsize,
     /// How many there are.
@@ -62,6 +63,8 @@ pub(super) struct Body<P: Platform> {
     pub(super) root: [Line; ROOT_LINES],
     pub(super) pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
     pub(super) attic: Attic,
+    /// Entries reserved and neither published nor cancelled.
+    pub(super) busy: Stripes,
 }
 
 /// Where an entry was found, or put.
@@ -69,22 +72,42 @@ pub(super) struct Body<P: Platform> {
 pub(super) enum Place {
     Lane,
     Attic,
+    Null,
+}
+
+/// What an attempt to take a lane came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    Taken,
+    /// The head had changed.
+    Lost,
+    /// No lane.
+    None,
+}
+
+/// What an attempt to leave a lane came to.
+enum Leave {
+    Left,
+    /// The lines are being replaced.
+    Frozen,
+    /// The head had changed.
+    Again,
 }
 
 /// What an attempt to insert came to.
-pub(super) enum Step<P: Platform> {
+pub(super) enum Step {
     /// The object has a variable.
-    Exists(NonNull<u8>),
+    Exists(Entry),
     /// The object's variable is being constructed.
     Wait,
-    /// An entry is needed to go on.
-    NeedEntry,
+    /// An entry is needed to go on; a prefixed one if so.
+    NeedEntry(bool),
     /// The line needs a renewal to go on.
     Worn,
     /// The entry is in, reserved.
-    Done(OwnedEntry<P>, Place),
+    Done(Entry, Place),
     /// The entry was in the list for a moment and cannot be used again: retire it.
-    Spent(OwnedEntry<P>),
+    Spent(Entry),
 }
 
 fn parent(index: usize) -> (usize, u32) {
@@ -117,8 +140,9 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).link).write(Link::new(Self::reclaim));
             (&raw mut (*body).core).write(core);
             (&raw mut (*body).dtor).write(Cell::new(None));
-            (&raw mut (*body).cursor).write(Cell::new(0));
-            (&raw mut (*body).busy).write(AtomicUsize::new(0));
+            (&raw mut (*body).cursor).write(Cell::new((0, 0)));
+            (&raw mut (*body).null).write(null());
+            Stripes::init(&raw mut (*body).busy);
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
             Control::init(&raw mut (*body).control, core, COUNT_ZERO);
@@ -180,24 +204,6 @@ impl<P: Platform> Body<P> {
         )
     }
 
-    /// The line of a hash, as it is now, if its own slot has it.
-    #[inline]
-    fn line(&self, hash: u64) -> Option<&Line> {
-        // Acquire: as in `lines`.
-        let mask = self.mask.load(Ordering::Acquire);
-        // Acquire: as in `lines`.
-        let tagged = self.slot(hash as usize & mask)?.load(Ordering::Acquire);
-        // An heir is published after the mask that it needs, so with this mask
-        // still in force the segment's depth is not above it. Relaxed: the load
-        // before it acquired the newer mask with the heir.
-        if tagged.is_null() || self.mask.load(Ordering::Relaxed) != mask {
-            return None;
-        }
-        // SAFETY: found in the directory under the caller's guard, which outlives
-        // the borrow of the body.
-        Some(unsafe { (*Self::untagged(tagged).0).line(hash) })
-    }
-
     /// The lines of a hash, as they are now.
     pub(super) fn lines(&self, hash: u64) -> Lines<P> {
         loop {
@@ -228,91 +234,192 @@ impl<P: Platform> Body<P> {
         }
     }
 
-    /// The data of the live variable of `obj`: loads only.
+    /// The line of a hash by the mask in force, if its slot has a segment; it may
+    /// be one heir too far to the left, unless the mask is still the same after.
+    #[inline(always)]
+    pub(super) fn glance(&self, hash: u64) -> Option<(&Line, usize)> {
+        // Acquire: as in `lines`.
+        let mask = self.mask.load(Ordering::Acquire);
+        // Acquire: as in `lines`.
+        let tagged = self.slot(hash as usize & mask)?.load(Ordering::Acquire);
+        // SAFETY: found in the directory under the caller's guard, which outlives
+        // the borrow of the body.
+        let segment = unsafe { Self::untagged(tagged).0.as_ref() }?;
+        Some((segment.line(hash), mask))
+    }
+
+    /// Whether a glance with this mask was at the right line.
+    #[inline]
+    pub(super) fn still(&self, mask: usize) -> bool {
+        // An heir is published after the mask that it needs, so with this mask
+        // still in force the segment's depth was not above it. Relaxed: the load
+        // of the slot acquired the newer mask with the heir.
+        self.mask.load(Ordering::Relaxed) == mask
+    }
+
+    /// The live entry of `obj`: loads only.
     ///
     /// # Safety
     /// The caller holds a guard that is older than its pointer to this body.
-    #[inline]
-    pub(super) unsafe fn get(&self, hash: u64, obj: usize) -> Option<NonNull<u8>> {
-        match self.line(hash) {
+    #[inline(always)]
+    pub(super) unsafe fn get(&self, hash: u64, obj: usize) -> Option<Entry> {
+        match self.glance(hash) {
             // SAFETY: the caller's contract.
-            Some(line) => unsafe { self.get_in(line, hash, obj) },
-            // SAFETY: the caller's contract.
-            None => unsafe { self.get_by_parent(hash, obj) },
+            Some((line, mask)) => unsafe { self.get_at(line, mask, hash, obj) },
+            // SAFETY: as above.
+            None => unsafe { self.get_slowly(hash, obj) },
         }
     }
 
-    /// [`get`](Self::get), out of line: few variables, or a split under way.
+    /// [`get`](Self::get) after a [`glance`](Self::glance).
+    ///
+    /// # Safety
+    /// As [`get`](Self::get); the glance was under the same guard.
+    #[inline(always)]
+    pub(super) unsafe fn get_at(
+        &self,
+        line: &Line,
+        mask: usize,
+        hash: u64,
+        obj: usize,
+    ) -> Option<Entry> {
+        // Acquire: pairs with the commits: the slots of the taken lanes, and
+        // what an extended line has in the attic, are visible.
+        let head = Head(line.head.load(Ordering::Acquire));
+        // SAFETY: the caller's contract.
+        if let Some(entry) = unsafe { Self::look(line, head, hash, obj, Entry::is_live) } {
+            return Some(entry);
+        }
+        if self.still(mask) && !head.is_extended() {
+            return None;
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.get_slowly(hash, obj) }
+    }
+
+    /// [`get`](Self::get), out of line: few variables, a split under way, or an
+    /// extended line.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
     #[cold]
     #[inline(never)]
-    unsafe fn get_by_parent(&self, hash: u64, obj: usize) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's contract.
-        unsafe { self.get_in(self.lines(hash).line(hash), hash, obj) }
+    pub(super) unsafe fn get_slowly(&self, hash: u64, obj: usize) -> Option<Entry> {
+        let lines = self.lines(hash);
+        let line = lines.line(hash);
+        // Acquire: as in `get`.
+        let head = Head(line.head.load(Ordering::Acquire));
+        // SAFETY: the caller's contract, here and below.
+        unsafe {
+            Self::look(line, head, hash, obj, Entry::is_live)
+                .or_else(|| Self::look_around(&lines, head, hash, obj, Entry::is_live))
+                .or_else(|| head.has_attic().then(|| self.attic.get(hash, obj))?)
+        }
     }
 
+    /// [`look`](Self::look) in the other lines of the group, if the head of the
+    /// object's own says that it may be there.
+    ///
     /// # Safety
-    /// As [`get`](Self::get); the line was found under the guard.
-    #[inline]
-    unsafe fn get_in(&self, line: &Line, hash: u64, obj: usize) -> Option<NonNull<u8>> {
-        // Acquire: pairs with the commits: the slots of the taken lanes, and what
-        // an extended line has in the attic, are visible.
-        let head = Head(line.head.load(Ordering::Acquire));
-        for lane in head.matches(fingerprint(hash)) {
-            // Acquire: pairs with the claim of the slot, which may be younger than
-            // the head: the entry's address and state are visible.
-            let node = line.slots[lane].load(Ordering::Acquire);
-            if is_entry(node) {
-                // SAFETY: reached from the body under the guard.
-                let entry = unsafe { Entry::of_node(node) };
-                // Acquire: pairs with the release in `Reservation::publish`, so
-                // that the constructed data is visible. A dead entry is passed: a
-                // newer one of the same object may stand behind it.
-                if entry.obj() == obj && entry.state().load(Ordering::Acquire) == LIVE {
-                    return Some(entry.data());
-                }
-            }
+    /// As [`look`](Self::look).
+    unsafe fn look_around(
+        lines: &Lines<P>,
+        head: Head,
+        hash: u64,
+        obj: usize,
+        wanted: impl Fn(Entry) -> bool,
+    ) -> Option<Entry> {
+        if !head.may_have_guest(hash) {
+            return None;
         }
-        if head.is_extended() {
+        lines.others(hash).find_map(|line| {
+            // Acquire: as in `get`.
+            let head = Head(line.head.load(Ordering::Acquire));
             // SAFETY: the caller's contract.
-            return unsafe { self.attic.get(hash, obj) };
-        }
-        None
+            unsafe { Self::look(line, head, hash, obj, &wanted) }
+        })
+    }
+
+    /// The entry of the address 0, whatever its state.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    pub(super) unsafe fn null_entry(&self) -> Option<Entry> {
+        // Acquire: pairs with the CAS in `insert_null`: the entry's contents are
+        // visible.
+        let entry = self.null.load(Ordering::Acquire);
+        // SAFETY: found under the caller's guard.
+        (!entry.is_null()).then(|| unsafe { Entry::of(entry) })
+    }
+
+    /// The live entry of the address 0.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    #[cold]
+    pub(super) unsafe fn get_null(&self) -> Option<Entry> {
+        // SAFETY: the caller's contract.
+        unsafe { self.null_entry() }.filter(|&entry| entry.is_live())
     }
 
     /// The live or reserved entry of `obj`, for a writer.
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn find(&self, hash: u64, obj: usize) -> Option<(OwnedEntry<P>, Place)> {
+    pub(super) unsafe fn find(&self, hash: u64, obj: usize) -> Option<(Entry, Place)> {
+        if obj == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { self.null_entry() }.map(|entry| (entry, Place::Null));
+        }
         let lines = self.lines(hash);
         let line = lines.line(hash);
         // Acquire: as in `get`.
         let head = Head(line.head.load(Ordering::Acquire));
-        if let Some(node) = Self::look(line, head, hash, obj) {
-            // SAFETY: found under the guard.
-            return Some((unsafe { OwnedEntry::of_node(node) }, Place::Lane));
+        // SAFETY: the caller's contract.
+        let found = unsafe {
+            Self::look(line, head, hash, obj, Self::stands)
+                .or_else(|| Self::look_around(&lines, head, hash, obj, Self::stands))
+        };
+        if let Some(entry) = found {
+            return Some((entry, Place::Lane));
         }
-        if !head.is_extended() {
+        if !head.has_attic() {
             return None;
         }
         // SAFETY: the caller's contract.
         let at = unsafe { self.attic.search(hash, obj) };
         // SAFETY: found under the guard, with the key of an entry.
         at.found
-            .then(|| (unsafe { OwnedEntry::of_node(at.cur) }, Place::Attic))
+            .then(|| (unsafe { Entry::of_node(at.cur) }, Place::Attic))
     }
 
-    /// The entry of `obj` in a line that is not dead.
-    fn look(line: &Line, head: Head, hash: u64, obj: usize) -> Option<*mut list::Node> {
+    fn stands(entry: Entry) -> bool {
+        entry.state() != State::Dead
+    }
+
+    /// The entry of `obj` in a line that is as wanted. (A dead one is passed: a
+    /// newer one of the same object may stand behind it.)
+    ///
+    /// # Safety
+    /// As [`get`](Self::get); the line was found under the guard.
+    #[inline(always)]
+    pub(super) unsafe fn look(
+        line: &Line,
+        head: Head,
+        hash: u64,
+        obj: usize,
+        wanted: impl Fn(Entry) -> bool,
+    ) -> Option<Entry> {
         for lane in head.matches(fingerprint(hash)) {
-            // Acquire: as in `get`.
-            let node = line.slots[lane].load(Ordering::Acquire);
-            if is_entry(node) {
-                // SAFETY: reached from the body under the caller's guard.
-                let entry = unsafe { Entry::of_node(node) };
-                // Acquire: as in `get`, for whoever uses the data.
-                if entry.obj() == obj && entry.state().load(Ordering::Acquire) != DEAD {
-                    return Some(node);
+            // SAFETY: a lane of a head is below LANES. Acquire: pairs with the
+            // claim of the slot, which may be younger than the head: the entry's
+            // contents are visible.
+            let slot = unsafe { line.slots.get_unchecked(lane) }.load(Ordering::Acquire);
+            if is_entry(slot) {
+                // SAFETY: reached from the body under the guard.
+                let entry = unsafe { Entry::of(slot) };
+                if entry.obj() == obj && wanted(entry) {
+                    return Some(entry);
                 }
             }
         }
@@ -320,13 +427,42 @@ impl<P: Platform> Body<P> {
     }
 
     /// What an entry that is there means for an insertion of its object.
-    fn meet(node: *mut list::Node) -> Step<P> {
-        // SAFETY: found under the caller's guard.
-        let entry = unsafe { Entry::of_node(node) };
-        // Acquire: pairs with the publication, for whoever reads the data.
-        match entry.state().load(Ordering::Acquire) {
-            LIVE => Step::Exists(entry.data()),
+    fn meet(entry: Entry) -> Step {
+        match entry.state() {
+            State::Live => Step::Exists(entry),
             _ => Step::Wait,
+        }
+    }
+
+    /// [`insert`](Self::insert) of the address 0.
+    ///
+    /// # Safety
+    /// As `insert`.
+    unsafe fn insert_null(&self, hash: u64, spare: &mut Spare<'_, P>) -> Step {
+        loop {
+            // SAFETY: the caller's contract.
+            let there = unsafe { self.null_entry() };
+            if let Some(there) = there.filter(|&there| Self::stands(there)) {
+                return Self::meet(there);
+            }
+            let Some(entry) = spare.entry else {
+                return Step::NeedEntry(false);
+            };
+            self.reserve(hash);
+            // AcqRel: publishes the entry to `null_entry`, and keeps what the dead
+            // one's release published. (Its address cannot come back under the
+            // guard.) Relaxed on failure: the slot is looked at anew.
+            let put = self.null.compare_exchange(
+                there.map_or(core::ptr::null_mut(), Entry::as_ptr),
+                entry.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if put.is_ok() {
+                spare.entry = None;
+                return Step::Done(entry, Place::Null);
+            }
+            self.settle(hash);
         }
     }
 
@@ -341,12 +477,16 @@ impl<P: Platform> Body<P> {
         core: &Core<P>,
         hash: u64,
         obj: usize,
-        spare: &mut Spare<P>,
-    ) -> Step<P> {
-        // No lane could be claimed, though some are free in the head: their last
+        spare: &mut Spare<'_, P>,
+    ) -> Step {
+        if obj == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { self.insert_null(hash, spare) };
+        }
+        // No lane could be claimed, though some are free in the heads: their last
         // users are not quite done.
         let mut crowded = false;
-        'again: loop {
+        loop {
             let lines = self.lines(hash);
             let line = lines.line(hash);
             // Acquire: as in `get`.
@@ -356,89 +496,137 @@ impl<P: Platform> Body<P> {
                 unsafe { self.help(&lines, hash, core) };
                 continue;
             }
-            if let Some(node) = Self::look(line, head, hash, obj) {
-                return Self::meet(node);
+            // SAFETY: the caller's contract.
+            let found = unsafe {
+                Self::look(line, head, hash, obj, Self::stands)
+                    .or_else(|| Self::look_around(&lines, head, hash, obj, Self::stands))
+            };
+            if let Some(entry) = found {
+                // A guest is perhaps not committed, and so perhaps taken out again;
+                // it is the same object's, so waiting is in order.
+                return Self::meet(entry);
             }
-            let full = head.free().next().is_none();
+            let full = crowded
+                || head.free().next().is_none()
+                    && lines.others(hash).all(|line| {
+                        // Relaxed: a look only.
+                        let head = Head(line.head.load(Ordering::Relaxed));
+                        head.free().next().is_none()
+                    });
             let mut at = None;
-            if head.is_extended() || full || crowded {
+            if head.has_attic() || full {
                 // SAFETY: the caller's contract.
                 let position = unsafe { self.attic.search(hash, obj) };
                 if position.found {
                     // SAFETY: found under the guard, with the key of an entry.
                     let entry = unsafe { Entry::of_node(position.cur) };
-                    // Relaxed: a dead entry's data is nobody's.
-                    if entry.state().load(Ordering::Relaxed) == DEAD {
+                    if entry.state() == State::Dead {
                         // SAFETY: protected by the guard. The next search
                         // unlinks it.
                         unsafe { list::mark(position.cur) };
                         continue;
                     }
-                    // Perhaps not committed, and so perhaps taken out again; it is
-                    // the same object's, so waiting is in order.
-                    return Self::meet(position.cur);
+                    // As for a guest.
+                    return Self::meet(entry);
                 }
                 at = Some(position);
             }
             if head.is_worn() {
                 return Step::Worn;
             }
-            let Some(entry) = spare.entry else {
-                return Step::NeedEntry;
+            let Some(entry) = spare.entry.filter(|entry| !full || entry.is_prefixed()) else {
+                return Step::NeedEntry(full);
             };
-            let node = entry.entry().node();
-            self.reserve();
-            for lane in head.free() {
-                // Release: pairs with the acquire loads of the slot: the entry's
-                // contents are visible. Relaxed on failure: another lane is tried.
-                let claimed = line.slots[lane].compare_exchange(
-                    FREE,
-                    node,
-                    Ordering::Release,
-                    Ordering::Relaxed,
-                );
-                if claimed.is_err() {
-                    continue;
+            self.reserve(hash);
+            let mut seated = Self::take_lane(line, head, entry, hash, spare, true);
+            if seated == Seat::Taken {
+                lines.count_up();
+                spare.entry = None;
+                return Step::Done(entry, Place::Lane);
+            }
+            for other in lines.others(hash) {
+                if seated != Seat::None {
+                    break;
                 }
-                let next = head.place(lane, fingerprint(hash)).counted();
-                if Self::commit(line, head, next) {
-                    lines.count_up();
+                // Acquire: as in `get`.
+                let others = Head(other.head.load(Ordering::Acquire));
+                if !others.is_frozen() {
+                    seated = Self::take_lane(other, others, entry, hash, spare, false);
+                }
+            }
+            match (seated, at) {
+                (Seat::Lost, _) => self.settle(hash),
+                (Seat::Taken, _) => {
                     spare.entry = None;
-                    return Step::Done(entry, Place::Lane);
+                    lines.count_up();
+                    if Self::commit(line, head, head.with(guest(hash)).counted()) {
+                        return Step::Done(entry, Place::Lane);
+                    }
+                    entry.cancel();
+                    // SAFETY: the caller's contract; we cancelled it.
+                    unsafe { self.unlink(core, hash, entry, Place::Lane) };
+                    self.settle(hash);
+                    return Step::Spent(entry);
                 }
-                // A lookup that remembers an older head may have met it there.
-                spare.seen = true;
-                // Release: whoever claims the slot next does so after us. (In a
-                // frozen line nobody does.)
-                line.slots[lane].store(FREE, Ordering::Release);
-                self.settle();
-                continue 'again;
+                (Seat::None, Some(at)) if full => {
+                    // SAFETY: found under this guard; the entry is ours, unlinked.
+                    if !unsafe { list::link(&at, entry.node()) } {
+                        self.settle(hash);
+                        continue;
+                    }
+                    spare.entry = None;
+                    self.attic.count_up();
+                    if Self::commit(line, head, head.with(ATTIC).counted()) {
+                        return Step::Done(entry, Place::Attic);
+                    }
+                    entry.cancel();
+                    // SAFETY: as above.
+                    unsafe { self.unlink(core, hash, entry, Place::Attic) };
+                    self.settle(hash);
+                    return Step::Spent(entry);
+                }
+                (Seat::None, _) => {
+                    self.settle(hash);
+                    crowded = true;
+                }
             }
-            let Some(at) = at else {
-                self.settle();
-                crowded = true;
-                continue;
-            };
-            // SAFETY: found under this guard; the entry is ours, unlinked.
-            if !unsafe { list::link(&at, node) } {
-                self.settle();
-                continue;
-            }
-            spare.entry = None;
-            if Self::commit(line, head, head.extended().counted()) {
-                self.attic.count_up();
-                return Step::Done(entry, Place::Attic);
-            }
-            // Relaxed: nobody reads the data of a dead entry.
-            entry.entry().state().store(DEAD, Ordering::Relaxed);
-            // SAFETY: the guard protects the list; the search unlinks the node.
-            unsafe {
-                list::mark(node);
-                self.attic.search(hash, obj);
-            }
-            self.settle();
-            return Step::Spent(entry);
         }
+    }
+
+    /// Puts an entry into a free lane of a line, by its head; counts an insertion
+    /// if it is the entry's own line.
+    fn take_lane(
+        line: &Line,
+        head: Head,
+        entry: Entry,
+        hash: u64,
+        spare: &mut Spare<'_, P>,
+        own: bool,
+    ) -> Seat {
+        for lane in head.free() {
+            // Release: pairs with the acquire loads of the slot: the entry's
+            // contents are visible. Relaxed on failure: another lane is tried.
+            let claimed = line.slots[lane].compare_exchange(
+                FREE,
+                entry.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            if claimed.is_err() {
+                continue;
+            }
+            let next = head.place(lane, fingerprint(hash));
+            if Self::commit(line, head, if own { next.counted() } else { next }) {
+                return Seat::Taken;
+            }
+            // A lookup that remembers an older head may have met it there.
+            spare.seen = true;
+            // Release: whoever claims the slot next does so after us. (In a
+            // frozen line nobody does.)
+            line.slots[lane].store(FREE, Ordering::Release);
+            return Seat::Lost;
+        }
+        Seat::None
     }
 
     /// Changes a head that is still what the caller looked at.
@@ -455,67 +643,87 @@ impl<P: Platform> Body<P> {
     ///
     /// # Safety
     /// As [`get`](Self::get), or the caller's reservation keeps the body and it
-    /// holds any guard; the caller took the entry to `DEAD`.
-    pub(super) unsafe fn unlink(
-        &self,
-        core: &Core<P>,
-        hash: u64,
-        entry: OwnedEntry<P>,
-        place: Place,
-    ) {
-        let node = entry.entry().node();
-        if place == Place::Attic {
-            self.attic.count_down();
-            // SAFETY: the guard protects the list. The search does not return
-            // before the node is unlinked.
-            unsafe {
-                list::mark(node);
-                self.attic.search(hash, entry.entry().obj());
+    /// holds any guard; the caller took the entry to `Dead`.
+    pub(super) unsafe fn unlink(&self, core: &Core<P>, hash: u64, entry: Entry, place: Place) {
+        match place {
+            Place::Lane => {}
+            Place::Attic => {
+                self.attic.count_down();
+                // SAFETY: the guard protects the list. The search does not return
+                // before the node is unlinked.
+                unsafe {
+                    list::mark(entry.node());
+                    self.attic.search(hash, entry.obj());
+                }
+                return;
             }
-            return;
+            Place::Null => {
+                // Release: who finds null or puts another entry there does so
+                // after us. Relaxed on failure: another one has been put there.
+                let _ = self.null.compare_exchange(
+                    entry.as_ptr(),
+                    core::ptr::null_mut(),
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                );
+                return;
+            }
         }
         loop {
             let lines = self.lines(hash);
-            let line = lines.line(hash);
-            // Acquire: as in `get`.
-            let head = Head(line.head.load(Ordering::Acquire));
-            if head.is_frozen() {
+            match Self::leave_lane(&lines, hash, entry) {
+                Leave::Left => {
+                    lines.count_down();
+                    // SAFETY: the caller's contract.
+                    unsafe { self.finish_ancestors(core, hash, lines.depth) };
+                    return;
+                }
                 // SAFETY: the caller's contract.
-                unsafe { self.help(&lines, hash, core) };
-                continue;
-            }
-            // Relaxed: only compared with our own node, which nobody else puts in.
-            let lane = head
-                .matches(fingerprint(hash))
-                .find(|&lane| line.slots[lane].load(Ordering::Relaxed) == node);
-            let Some(lane) = lane else {
-                debug_assert!(false, "a committed entry stands in its line");
-                return;
-            };
-            if Self::commit(line, head, head.without(lane)) {
-                // Release: whoever claims the slot does so after the lane was
-                // cleared.
-                line.slots[lane].store(FREE, Ordering::Release);
-                lines.count_down();
-                // SAFETY: the caller's contract.
-                unsafe { self.finish_ancestors(core, hash, lines.depth) };
-                return;
+                Leave::Frozen => unsafe { self.help(&lines, hash, core) },
+                Leave::Again => {}
             }
         }
     }
 
+    /// Clears the lane of an entry, in its own line or where it is a guest.
+    fn leave_lane(lines: &Lines<P>, hash: u64, entry: Entry) -> Leave {
+        for line in core::iter::once(lines.line(hash)).chain(lines.others(hash)) {
+            // Acquire: as in `get`.
+            let head = Head(line.head.load(Ordering::Acquire));
+            if head.is_frozen() {
+                return Leave::Frozen;
+            }
+            // Relaxed: only compared with our own entry, which nobody else puts in.
+            let lane = head
+                .matches(fingerprint(hash))
+                .find(|&lane| line.slots[lane].load(Ordering::Relaxed) == entry.as_ptr());
+            if let Some(lane) = lane {
+                if !Self::commit(line, head, head.without(lane)) {
+                    return Leave::Again;
+                }
+                // Release: whoever claims the slot does so after the lane was
+                // cleared.
+                line.slots[lane].store(FREE, Ordering::Release);
+                return Leave::Left;
+            }
+        }
+        // An entry stands in one of its lines, until they are frozen.
+        debug_assert!(false, "a committed entry stands in its lines");
+        Leave::Again
+    }
+
     /// One more user of the body outside of its guard.
-    pub(super) fn reserve(&self) {
+    pub(super) fn reserve(&self, hash: u64) {
         // Relaxed: the caller's guard is part of the grace period after which the
         // count is looked at.
-        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.busy.of(hash).fetch_add(1, Ordering::Relaxed);
     }
 
     /// One reservation less; the body may be gone afterwards, unless the caller
     /// holds a guard.
-    pub(super) fn settle(&self) {
+    pub(super) fn settle(&self, hash: u64) {
         // Release: pairs with the acquire in `reclaim`: what the constructor's
         // caller did to the body happens before the walk.
-        self.busy.fetch_sub(1, Ordering::Release);
+        self.busy.of(hash).fetch_sub(1, Ordering::Release);
     }
 }

@@ -1,13 +1,16 @@
 //! An entry: one shadow variable, header and data in one allocation.
 //!
 //! ```text
-//!  hot, 32 bytes: node (next, key), obj, state, size | data ... | cold, 32 bytes
-//!  what a lookup reads, and the data behind it       |          | for its end
+//!  plain                       | meta, obj | data ...
+//!  prefixed   node, size, cookie | meta, obj | data ...
+//!             (32 bytes)           (16 bytes)
 //! ```
-//! A reference to an entry is the address of its node, with the provenance of all
-//! of it. The node links entries of the attic; a line refers to an entry as such.
+//! Slots and lookups refer to the header. An entry is *prefixed* if it may have to
+//! stand in the attic (its node), has a cookie, or a size that its type has not
+//! interned; most are plain.
 //!
-//! `state` goes one way only:
+//! `meta` has the state in its low two bits, the size's class in the next two, and,
+//! once the entry waits for its grace period, the next one that does:
 //!
 //! ```text
 //!            ctor returned            free, free_now
@@ -19,15 +22,13 @@
 //! free it are told apart by the CAS that leaves `LIVE`.
 
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::ffi::c_void;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use super::list::{ENTRY, Node};
+use super::list::Node;
 use super::type_core::Core;
-use crate::platform::{AllocFlags, Link, Platform, Progress};
-use crate::sync::{AtomicU32, Ordering};
+use crate::platform::{AllocFlags, Platform};
+use crate::sync::{AtomicPtr, Ordering};
 
 /// A destructor: `(object address, data)`, as the kernel's `shadow_dtor`.
 ///
@@ -38,259 +39,322 @@ pub type Dtor = unsafe extern "C" fn(obj: *mut c_void, data: *mut c_void);
 /// The alignment of every variable's data, in bytes.
 pub const MAX_ALIGN: usize = 16;
 
-/// Somebody is constructing the data.
-pub(super) const RESERVED: u32 = 0;
-/// The variable exists.
-pub(super) const LIVE: u32 = 1;
-/// The variable was freed, or its constructor failed.
-pub(super) const DEAD: u32 = 2;
+/// In `meta`: the state's bits.
+const STATE: usize = 0b11;
+const CLASS_SHIFT: u32 = 2;
+const CLASS: usize = 0b11 << CLASS_SHIFT;
+/// Sizes that a type interns: those of its plain entries.
+pub(super) const SIZES: usize = 3;
+/// The class of a prefixed entry.
+const PREFIXED: usize = SIZES;
 
-/// What does not depend on the platform and is read by lookups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum State {
+    /// Somebody is constructing the data.
+    Reserved = 0,
+    /// The variable exists.
+    Live = 1,
+    /// The variable was freed, or its constructor failed.
+    Dead = 2,
+}
+
+/// What lookups read besides the data.
 #[repr(C, align(16))]
-struct Hot {
-    node: Node,
+pub(super) struct Header {
+    meta: AtomicPtr<Header>,
     obj: usize,
-    state: AtomicU32,
-    /// Size of the data in bytes.
-    size: u32,
 }
 
-/// What is looked at when the entry ends; it stands behind the data.
-#[repr(C)]
-struct Cold<P: Platform> {
-    link: Link,
-    /// The node of this entry.
-    node: *mut Node,
-    core: NonNull<Core<P>>,
-    dtor: Cell<Option<Dtor>>,
+/// What stands before the header of a prefixed entry.
+#[repr(C, align(16))]
+struct Prefix {
+    node: Node,
+    size: usize,
+    cookie: u64,
 }
 
-/// A borrowed entry: a pointer to its node, with the provenance of all of it.
+/// A pointer to an entry's header, with the provenance of all of its block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry(NonNull<Header>);
+
+/// What a new entry is to be.
 #[derive(Clone, Copy)]
-pub(super) struct Entry(*mut Node);
-
-impl Entry {
-    /// The entry that `node` is part of.
-    ///
-    /// # Safety
-    /// The node's key has the `ENTRY` bit and its memory is protected (by a
-    /// guard or by ownership) for as long as the result is used.
-    pub(super) unsafe fn of_node(node: *mut Node) -> Self {
-        Self(node)
-    }
-
-    pub(super) fn node(self) -> *mut Node {
-        self.0
-    }
-
-    fn hot(&self) -> *mut Hot {
-        // The node is the first field of `Hot`.
-        self.0.cast()
-    }
-
-    pub(super) fn obj(&self) -> usize {
-        // SAFETY: `of_node`'s contract; `obj` is constant once linked.
-        let obj = unsafe { (*self.hot()).obj };
-        // The model checker's memory is poisoned, not reused.
-        #[cfg(loom)]
-        assert_ne!(obj, usize::MAX / 0xFF * 0xDD, "read after its end");
-        obj
-    }
-
-    pub(super) fn state(&self) -> &AtomicU32 {
-        // SAFETY: `of_node`'s contract; the borrow is as long as `self`'s.
-        unsafe { &(*self.hot()).state }
-    }
-
-    /// The address of the data, final from the allocation on.
-    pub(super) fn data(&self) -> NonNull<u8> {
-        // SAFETY: the data follows `Hot` in the same allocation.
-        unsafe { NonNull::new_unchecked(self.hot().add(1).cast()) }
-    }
-
-    /// Takes a live entry out of the table's sight. True for exactly one caller.
-    pub(super) fn kill(&self) -> bool {
-        // Acquire on success: what happens to the data next (a destructor)
-        // comes after its construction, pairing with the release in
-        // `Reservation::publish`. Release: readers that saw LIVE did so before.
-        // Relaxed on failure: the value alone decides.
-        self.state()
-            .compare_exchange(LIVE, DEAD, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
-}
-
-/// An entry that its platform is known of: allocation, retirement, reclaiming.
-pub(super) struct OwnedEntry<P: Platform> {
-    entry: Entry,
-    _platform: PhantomData<P>,
-}
-
-impl<P: Platform> Clone for OwnedEntry<P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<P: Platform> Copy for OwnedEntry<P> {}
-
-impl<P: Platform> OwnedEntry<P> {
-    /// The layout of an entry, and where its cold part begins.
-    fn layout(size: usize) -> Option<(Layout, usize)> {
-        u32::try_from(size).ok()?;
-        let data = Layout::from_size_align(size, 1).ok()?;
-        let (hot, offset) = Layout::new::<Hot>().extend(data).ok()?;
-        debug_assert_eq!(offset, size_of::<Hot>());
-        let (all, cold) = hot.extend(Layout::new::<Cold<P>>()).ok()?;
-        Some((all.pad_to_align(), cold))
-    }
-
-    /// A reserved, unlinked entry with zeroed data.
-    pub(super) fn new(
-        core: NonNull<Core<P>>,
-        platform: &P,
-        key: u64,
-        obj: usize,
-        size: usize,
-        flags: AllocFlags,
-    ) -> Result<Self, Unmade> {
-        let (layout, cold) = Self::layout(size).ok_or(Unmade::Layout)?;
-        let memory = platform
-            .alloc_zeroed(layout, flags)
-            .ok_or(Unmade::OutOfMemory)?;
-        let hot = memory.cast::<Hot>().as_ptr();
-        let node = hot.cast::<Node>();
-        // SAFETY: fresh memory of the layout, which has a `Hot` at its start and a
-        // `Cold` at `cold`. The size fits: `layout` has looked.
-        unsafe {
-            hot.write(Hot {
-                node: Node::new(key | ENTRY),
-                obj,
-                state: AtomicU32::new(RESERVED),
-                size: size as u32,
-            });
-            memory.add(cold).cast().write(Cold {
-                link: Link::new(Self::reclaim),
-                node,
-                core,
-                dtor: Cell::new(None),
-            });
-            Ok(Self::of_node(node))
-        }
-    }
-
-    /// The owned view of an entry.
-    ///
-    /// # Safety
-    /// As [`Entry::of_node`]; the entry was made by this platform's `new`.
-    pub(super) unsafe fn of_node(node: *mut Node) -> Self {
-        Self {
-            // SAFETY: the caller's contract.
-            entry: unsafe { Entry::of_node(node) },
-            _platform: PhantomData,
-        }
-    }
-
-    pub(super) fn entry(&self) -> &Entry {
-        &self.entry
-    }
-
-    fn size(&self) -> usize {
-        // SAFETY: the entry is protected; `size` is constant.
-        unsafe { (*self.entry.hot()).size as usize }
-    }
-
-    fn cold(&self) -> *mut Cold<P> {
-        let cold = Self::layout(self.size()).map_or(0, |(_, cold)| cold);
-        // SAFETY: the entry was laid out so for its size, and the node's pointer
-        // is one to all of it.
-        unsafe { self.entry.0.byte_add(cold).cast() }
-    }
-
-    /// Hands a dead, unlinked entry to the grace period; `dtor` runs after it.
-    ///
-    /// # Safety
-    /// The caller took the entry to `DEAD` and made sure that it is unlinked.
-    pub(super) unsafe fn retire(self, platform: &P, dtor: Option<Dtor>) {
-        let cold = self.cold();
-        // SAFETY: dead and unlinked: readers may still look at the hot part, the
-        // cold part is ours until the link is handed over.
-        unsafe {
-            (*cold).dtor.set(dtor);
-            (*cold).core.as_ref().hold();
-            platform.retire(NonNull::new_unchecked(&raw mut (*cold).link));
-        }
-    }
-
-    /// The grace period of a retired entry is over.
-    ///
-    /// # Safety
-    /// [`Link::reclaim`]'s contract.
-    unsafe fn reclaim(link: NonNull<Link>) -> Progress {
-        let cold = link.cast::<Cold<P>>().as_ptr();
-        // SAFETY: the link is the first field of the cold part, nobody else knows
-        // the entry any more, and `hold` in `retire` kept the core.
-        unsafe {
-            let core = (*cold).core;
-            Self::of_node((*cold).node).destroy((*cold).dtor.get());
-            Core::release(core);
-        }
-        Progress::Done
-    }
-
-    /// Runs `dtor` and gives the memory back. The core is not released.
-    ///
-    /// # Safety
-    /// Nobody else can reach the entry.
-    pub(super) unsafe fn destroy(self, dtor: Option<Dtor>) {
-        let (hot, cold, size) = (self.entry.hot(), self.cold(), self.size());
-        // SAFETY: the entry is ours alone, and its core outlives it.
-        unsafe {
-            let core = (*cold).core.as_ref();
-            if let Some(dtor) = dtor {
-                let obj = core::ptr::without_provenance_mut((*hot).obj);
-                dtor(obj, self.entry.data().as_ptr().cast());
-            }
-            core.forget_entry(size);
-            cold.drop_in_place();
-            hot.drop_in_place();
-            // The layout was valid when the entry was made of the same size.
-            if let Some((layout, _)) = Self::layout(size) {
-                core.platform()
-                    .dealloc(NonNull::new_unchecked(hot.cast()), layout);
-            }
-        }
-    }
-}
-
-/// An entry that was allocated and may not be needed: another caller may get there
-/// first.
-pub(super) struct Spare<P: Platform> {
-    pub(super) entry: Option<OwnedEntry<P>>,
-    /// It stood in a slot for a moment, so a reader may have met it.
-    pub(super) seen: bool,
-}
-
-impl<P: Platform> Drop for Spare<P> {
-    fn drop(&mut self) {
-        if let Some(entry) = self.entry.take() {
-            let cold = entry.cold();
-            // SAFETY: the core outlives the caller's use of it. Seen, the entry is
-            // out of its slot again and goes after a grace period; else it is ours
-            // alone.
-            unsafe {
-                let core = (*cold).core;
-                if self.seen {
-                    entry.retire(core.as_ref().platform(), None);
-                } else {
-                    entry.destroy(None);
-                }
-            }
-        }
-    }
+pub(super) struct Wanted {
+    pub(super) obj: usize,
+    /// The place in the attic's order.
+    pub(super) key: u64,
+    pub(super) size: usize,
+    /// 0: none.
+    pub(super) cookie: u64,
+    pub(super) prefixed: bool,
 }
 
 /// Why an entry was not made.
 pub(super) enum Unmade {
     Layout,
     OutOfMemory,
+}
+
+/// `meta` without a next entry.
+fn bits(class: usize, state: State) -> *mut Header {
+    core::ptr::without_provenance_mut(class << CLASS_SHIFT | state as usize)
+}
+
+impl Entry {
+    /// The entry of a slot's value, or of a `next`.
+    ///
+    /// # Safety
+    /// It is an entry's, and protected (by a guard or by ownership) for as long as
+    /// the result is used.
+    #[inline]
+    pub(super) unsafe fn of(header: *mut Header) -> Self {
+        // SAFETY: an entry's is not null.
+        Self(unsafe { NonNull::new_unchecked(header) })
+    }
+
+    /// The entry that `node` is part of.
+    ///
+    /// # Safety
+    /// The node's key has the `ENTRY` bit, and as [`of`](Self::of).
+    pub(super) unsafe fn of_node(node: *mut Node) -> Self {
+        // SAFETY: such a node is the first field of an entry's prefix.
+        unsafe { Self::of(node.byte_add(size_of::<Prefix>()).cast()) }
+    }
+
+    pub(super) fn as_ptr(self) -> *mut Header {
+        self.0.as_ptr()
+    }
+
+    /// The node of a prefixed entry.
+    pub(super) fn node(self) -> *mut Node {
+        debug_assert!(self.is_prefixed());
+        self.prefix().cast()
+    }
+
+    fn prefix(self) -> *mut Prefix {
+        self.as_ptr().wrapping_byte_sub(size_of::<Prefix>()).cast()
+    }
+
+    #[inline]
+    pub(super) fn obj(self) -> usize {
+        // SAFETY: `of`'s contract; `obj` is constant once linked.
+        let obj = unsafe { (*self.as_ptr()).obj };
+        // The model checker's memory is poisoned, not reused.
+        #[cfg(loom)]
+        assert_ne!(obj, usize::MAX / 0xFF * 0xDD, "read after its end");
+        obj
+    }
+
+    #[inline]
+    fn meta(&self) -> &AtomicPtr<Header> {
+        // SAFETY: `of`'s contract; the borrow is as long as `self`'s.
+        unsafe { &(*self.as_ptr()).meta }
+    }
+
+    /// Acquire: pairs with the release in [`publish`](Self::publish), so that who
+    /// sees `Live` sees the constructed data.
+    #[inline]
+    pub(super) fn state(self) -> State {
+        // Acquire: as said above.
+        match self.meta().load(Ordering::Acquire).addr() & STATE {
+            0 => State::Reserved,
+            1 => State::Live,
+            _ => State::Dead,
+        }
+    }
+
+    /// Whether the variable exists, and then its data may be read.
+    #[inline]
+    pub(super) fn is_live(self) -> bool {
+        // Acquire: as in `state`. (One bit decides.)
+        self.meta().load(Ordering::Acquire).addr() & State::Live as usize != 0
+    }
+
+    fn class(self) -> usize {
+        // Relaxed: constant.
+        (self.meta().load(Ordering::Relaxed).addr() & CLASS) >> CLASS_SHIFT
+    }
+
+    pub(super) fn is_prefixed(self) -> bool {
+        self.class() == PREFIXED
+    }
+
+    /// What the variable was made with; 0 if without.
+    pub(super) fn cookie(self) -> u64 {
+        if self.is_prefixed() {
+            // SAFETY: the class says so; constant, and `of`'s contract.
+            unsafe { (*self.prefix()).cookie }
+        } else {
+            0
+        }
+    }
+
+    /// The address of the data, final from the allocation on.
+    #[inline]
+    pub(super) fn data(self) -> NonNull<u8> {
+        // SAFETY: the data follows the header in the same allocation.
+        unsafe { self.0.add(1).cast() }
+    }
+
+    /// The variable exists from here on; the caller reserved it.
+    pub(super) fn publish(self) {
+        let live = bits(self.class(), State::Live);
+        // Release: pairs with the acquire in `state` and `is_live`: who sees it
+        // sees what the constructor wrote.
+        self.meta().store(live, Ordering::Release);
+    }
+
+    /// The variable will not exist; the caller reserved it.
+    pub(super) fn cancel(self) {
+        let dead = bits(self.class(), State::Dead);
+        // Relaxed: nobody reads the data of a dead entry.
+        self.meta().store(dead, Ordering::Relaxed);
+    }
+
+    /// Takes a live entry out of the table's sight. True for exactly one caller.
+    pub(super) fn kill(self) -> bool {
+        let class = self.class();
+        // Acquire on success: what happens to the data next (a destructor)
+        // comes after its construction, pairing with the release in `publish`.
+        // Release: readers that saw Live did so before. Relaxed on failure: the
+        // value alone decides.
+        self.meta()
+            .compare_exchange(
+                bits(class, State::Live),
+                bits(class, State::Dead),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// Sets the entry that waits behind this one, which is dead and the caller's.
+    pub(super) fn set_next(self, next: *mut Header) {
+        let tag = self.class() << CLASS_SHIFT | State::Dead as usize;
+        // Relaxed: a reader sees a dead entry either way; the list that the entry
+        // is put on publishes the pointer.
+        self.meta()
+            .store(next.map_addr(|a| a | tag), Ordering::Relaxed);
+    }
+
+    /// What [`set_next`](Self::set_next) set; the entry is the caller's.
+    pub(super) fn next(self) -> *mut Header {
+        // Relaxed: the caller took the list with an acquire.
+        let meta = self.meta().load(Ordering::Relaxed);
+        meta.map_addr(|a| a & !(STATE | CLASS))
+    }
+
+    /// The layout of an entry, and where its header is.
+    fn layout(size: usize, prefixed: bool) -> Option<(Layout, usize)> {
+        u32::try_from(size).ok()?;
+        let data = Layout::from_size_align(size, 1).ok()?;
+        let start = Layout::new::<Header>();
+        let (start, at) = if prefixed {
+            Layout::new::<Prefix>().extend(start).ok()?
+        } else {
+            (start, 0)
+        };
+        Some((start.extend(data).ok()?.0, at))
+    }
+
+    /// A reserved, unlinked entry with zeroed data.
+    pub(super) fn new<P: Platform>(
+        core: &Core<P>,
+        wanted: &Wanted,
+        flags: AllocFlags,
+    ) -> Result<Self, Unmade> {
+        let class = if wanted.prefixed || wanted.cookie != 0 {
+            PREFIXED
+        } else {
+            core.class_of(wanted.size)
+        };
+        let prefixed = class == PREFIXED;
+        let (layout, at) = Self::layout(wanted.size, prefixed).ok_or(Unmade::Layout)?;
+        let block = core.platform().alloc_zeroed(layout, flags);
+        let block = block.ok_or(Unmade::OutOfMemory)?.as_ptr();
+        // SAFETY: fresh memory of the layout, which has a header at `at` and, if
+        // prefixed, a prefix before it.
+        unsafe {
+            let header = block.add(at).cast::<Header>();
+            header.write(Header {
+                meta: AtomicPtr::new(bits(class, State::Reserved)),
+                obj: wanted.obj,
+            });
+            if prefixed {
+                block.cast::<Prefix>().write(Prefix {
+                    node: Node::new(wanted.key),
+                    size: wanted.size,
+                    cookie: wanted.cookie,
+                });
+            }
+            core.count_entry(wanted.obj, wanted.size);
+            Ok(Self::of(header))
+        }
+    }
+
+    /// Runs `dtor` and gives the memory back.
+    ///
+    /// # Safety
+    /// The entry is of this core, and nobody else can reach it.
+    pub(super) unsafe fn destroy<P: Platform>(self, core: &Core<P>, dtor: Option<Dtor>) {
+        let (class, obj) = (self.class(), self.obj());
+        let prefixed = class == PREFIXED;
+        // SAFETY: the entry is ours alone; a prefixed one has a prefix.
+        unsafe {
+            if let Some(dtor) = dtor {
+                let obj = core::ptr::without_provenance_mut(obj);
+                dtor(obj, self.data().as_ptr().cast());
+            }
+            let size = if prefixed {
+                (*self.prefix()).size
+            } else {
+                core.size_of_class(class)
+            };
+            core.forget_entry(obj, size);
+            // The layout was valid when the entry was made of the same size.
+            let Some((layout, at)) = Self::layout(size, prefixed) else {
+                return;
+            };
+            if prefixed {
+                self.prefix().drop_in_place();
+            }
+            self.0.drop_in_place();
+            core.platform().dealloc(self.0.cast().sub(at), layout);
+        }
+    }
+}
+
+/// An entry that was allocated and may not be needed: another caller may get there
+/// first.
+pub(super) struct Spare<'a, P: Platform> {
+    pub(super) core: &'a Core<P>,
+    pub(super) entry: Option<Entry>,
+    /// It stood in a slot for a moment, so a reader may have met it.
+    pub(super) seen: bool,
+}
+
+impl<P: Platform> Spare<'_, P> {
+    /// Gives the entry up, if there is one.
+    pub(super) fn discard(&mut self) {
+        let seen = core::mem::replace(&mut self.seen, false);
+        if let Some(entry) = self.entry.take() {
+            // SAFETY: seen, the entry is out of its slot again and goes after a
+            // grace period; else it is ours alone.
+            unsafe {
+                if seen {
+                    entry.cancel();
+                    self.core.retire(entry, super::limbo::NO_DTOR);
+                } else {
+                    entry.destroy(self.core, None);
+                }
+            }
+        }
+    }
+}
+
+impl<P: Platform> Drop for Spare<'_, P> {
+    fn drop(&mut self) {
+        self.discard();
+    }
 }

@@ -8,14 +8,15 @@
 
 use super::blocks::{fill, make, null};
 use super::body::{Body, MAX_DEPTH, PAGE_BITS, Page, low_bits};
+use super::entry::Entry;
 use super::segment::{Heirs, LINES, Lines, Present, ROOT_LINES, Segment};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Platform};
 use crate::sync::Ordering;
 
-/// Taken lanes at which a segment is split: 3.7 of 7 in the mean, where one line
-/// in twenty is full.
-const SPLIT_AT: usize = if crate::TINY { 2 } else { LINES * 37 / 10 };
+/// Taken lanes at which a segment is split: 4.2 of 7 in the mean, where one line
+/// in sixteen is full.
+const SPLIT_AT: usize = if crate::TINY { 2 } else { LINES * 42 / 10 };
 /// Taken lanes at which the root becomes a segment.
 const ROOT_FULL: usize = if crate::TINY { 1 } else { ROOT_LINES * 5 };
 
@@ -29,7 +30,7 @@ impl<P: Platform> Body<P> {
         let split = !heirs.second.is_null();
         let mut present = Present::none();
         if lines.freeze() {
-            let mut note = |obj| present.note(core.hash(obj), lines.depth, split);
+            let mut note = |e: Entry| present.note(core.hash(e.obj()), lines.depth, split);
             // SAFETY: the caller's contract.
             unsafe { self.attic.for_run(hash, lines.depth, &mut note) };
         }

@@ -1,61 +1,79 @@
 //! A line: seven references and the head that governs them, one cache line.
 //!
 //! ```text
-//!  head   63         52 51       50      49      48            0
-//!        +-------------+--------+-------+-------+---------------+
-//!        |   version   |EXTENDED| FROZEN| FILLED| 7 x 7 bits    |
-//!        +-------------+--------+-------+-------+---------------+
-//!  a lane's 7 bits: 0 when free, else 1 and the fingerprint's 6 bits
+//!  head, by bytes   63    62   61..58  57..56      55      54..48      7      6..0
+//!                  +------+-----+------+-------+ +-------+--------+   +-------+--------+
+//!                  |FROZEN|ATTIC|GUESTS|version| |version| lane 6 |...|version| lane 0 |
+//!                  +------+-----+------+-------+ +-------+--------+   +-------+--------+
+//!  a lane: 0 when free, else 1 and the fingerprint's 6 bits
 //! ```
-//! * `FILLED`: the line is in use. A line of a new segment is zero until it is
-//!   filled, its slots null; neither value comes back.
 //! * `FROZEN`: the line is being replaced; its head and the slots of its taken
 //!   lanes do not change any more.
-//! * `EXTENDED`: the attic may have entries of this line.
-//! * The version counts insertions.
+//! * `GUESTS`: entries of this line may stand in the other lines of its group: one
+//!   bit for each value of two bits of the hash. `ATTIC`: or in the attic.
+//! * The version counts insertions, in nine bits that stand apart, so that a lane
+//!   has a byte: a match is found and its slot addressed without a division. A
+//!   line in use has a version above 0; a line of a new segment is zero until it
+//!   is filled, its slots null; neither value comes back.
 //!
-//! A slot is null (not filled), [`FREE`], or an entry's node. It is claimed by a
-//! CAS from `FREE` before its lane is set in the head, and set to `FREE` again
-//! after its lane is cleared; only who did the one does the other.
+//! A slot is null (not filled), [`FREE`], or an entry. It is claimed by a CAS from
+//! `FREE` before its lane is set in the head, and set to `FREE` again after its
+//! lane is cleared; only who did the one does the other.
 
-use super::list::Node;
+use super::entry::Header;
 use crate::sync::{AtomicPtr, AtomicU64};
 
 /// References in a line.
 pub(super) const LANES: usize = if cfg!(loom) { 2 } else { 7 };
-const LANE_BITS: u32 = 7;
-/// The lowest bit of each lane.
-const LOW: u64 = {
-    let (mut low, mut lane) = (0, 0);
+/// `byte` in each lane.
+const fn lanes(byte: u64) -> u64 {
+    let (mut all, mut lane) = (0, 0);
     while lane < LANES {
-        low |= 1 << (lane as u32 * LANE_BITS);
+        all |= byte << (lane * 8);
         lane += 1;
     }
-    low
-};
-/// The "taken" bit of each lane.
-const TAKEN: u64 = LOW << (LANE_BITS - 1);
+    all
+}
+/// The "taken" bit of a lane.
+const TAKEN: u64 = 0x40;
 
-const FILLED: u64 = 1 << 49;
-const FROZEN: u64 = 1 << 50;
-const EXTENDED: u64 = 1 << 51;
-const VERSION_SHIFT: u32 = 52;
-/// Insertions that a head can count. Few under the model checkers, so that
-/// heads wear out in tiny tests.
-const VERSIONS: u64 = if crate::TINY { 5 } else { (1 << 12) - 1 };
+const FROZEN: u64 = 1 << 63;
+/// The attic may have entries of this line.
+pub(super) const ATTIC: u64 = 1 << 62;
+const GUESTS_SHIFT: u32 = 58;
+const EXTENDED: u64 = 0xf << GUESTS_SHIFT | ATTIC;
+/// The version's bits: the top bit of each lane's byte, then two more.
+const VERSION: u64 = 0x0380_8080_8080_8080;
+
+/// A version as it stands in a head.
+const fn version(n: u64) -> u64 {
+    let (mut bits, mut left, mut at) = (0, n, 0);
+    while at < 64 {
+        if VERSION >> at & 1 != 0 {
+            bits |= (left & 1) << at;
+            left >>= 1;
+        }
+        at += 1;
+    }
+    bits
+}
+/// The last version. Near the first under the model checkers, so that heads wear
+/// out in tiny tests.
+const WORN: u64 = version(if crate::TINY { 6 } else { (1 << 9) - 1 });
 
 /// A slot's value when its lane can be claimed.
-pub(super) const FREE: *mut Node = core::ptr::without_provenance_mut(1);
+pub(super) const FREE: *mut Header = core::ptr::without_provenance_mut(1);
 
-/// Whether a slot's value is an entry's node.
-pub(super) fn is_entry(slot: *mut Node) -> bool {
+/// Whether a slot's value is an entry.
+#[inline]
+pub(super) fn is_entry(slot: *mut Header) -> bool {
     slot.addr() > FREE.addr()
 }
 
 #[repr(C, align(64))]
 pub(super) struct Line {
     pub(super) head: AtomicU64,
-    pub(super) slots: [AtomicPtr<Node>; LANES],
+    pub(super) slots: [AtomicPtr<Header>; LANES],
 }
 
 /// The value of a head.
@@ -68,17 +86,34 @@ pub(super) const FREEZE: u64 = FROZEN;
 /// The taken 7 bits of an entry's lane, from its hash.
 #[inline]
 pub(super) fn fingerprint(hash: u64) -> u64 {
-    (hash >> 40) & 0x3f | 0x40
+    hash >> 40 & 0x3f | TAKEN
+}
+
+/// The bit of `GUESTS` that an entry of this hash sets.
+#[inline]
+pub(super) fn guest(hash: u64) -> u64 {
+    1 << (GUESTS_SHIFT + (hash >> 24 & 3) as u32)
 }
 
 impl Head {
     /// In use, all lanes free.
-    pub(super) const EMPTY: Self = Self(FILLED);
+    pub(super) const EMPTY: Self = Self(version(1));
 
     pub(super) fn is_frozen(self) -> bool {
         self.0 & FROZEN != 0
     }
 
+    /// The attic may have entries of this line.
+    pub(super) fn has_attic(self) -> bool {
+        self.0 & ATTIC != 0
+    }
+
+    /// An entry of this hash may stand elsewhere in the group.
+    pub(super) fn may_have_guest(self, hash: u64) -> bool {
+        self.0 & guest(hash) != 0
+    }
+
+    /// Entries of this line may stand outside of it.
     #[inline]
     pub(super) fn is_extended(self) -> bool {
         self.0 & EXTENDED != 0
@@ -86,51 +121,52 @@ impl Head {
 
     /// No further insertion can be counted.
     pub(super) fn is_worn(self) -> bool {
-        self.0 >> VERSION_SHIFT == VERSIONS
+        self.0 & VERSION == WORN
     }
 
-    /// The lanes that may have this fingerprint: all that do, and rarely a lane
-    /// above one that does. (Word arithmetic: the lowest zero lane of the XOR is
-    /// found exactly, borrows blur those above it and the bits above the lanes,
-    /// which are masked off.)
+    /// The lanes that have this fingerprint. (Word arithmetic: the sum carries
+    /// into the top bit of each byte that differs, and never out of the byte.)
     #[inline]
     pub(super) fn matches(self, fingerprint: u64) -> Lanes {
-        let x = self.0 ^ (fingerprint * LOW);
-        Lanes(x.wrapping_sub(LOW) & !x & TAKEN)
+        let differ = (self.0 ^ (fingerprint * lanes(1))) & lanes(0x7f);
+        Lanes(!(differ + lanes(0x7f)) & lanes(0x80))
     }
 
     /// The lanes in use.
     pub(super) fn taken(self) -> Lanes {
-        Lanes(self.0 & TAKEN)
+        Lanes(self.0 & lanes(TAKEN))
     }
 
     /// The lanes not in use.
     pub(super) fn free(self) -> Lanes {
-        Lanes(!self.0 & TAKEN)
+        Lanes(!self.0 & lanes(TAKEN))
     }
 
     /// With one more lane taken; the version is left.
     pub(super) fn place(self, lane: usize, fingerprint: u64) -> Self {
-        Self(self.0 | fingerprint << (lane as u32 * LANE_BITS))
+        Self(self.0 | fingerprint << (lane * 8))
     }
 
-    /// With one insertion more counted; not of a worn head.
+    /// With one insertion more counted; not of a worn head. (The bits between
+    /// those of the version are set for the addition, so that it carries over.)
     pub(super) fn counted(self) -> Self {
         debug_assert!(!self.is_worn());
-        Self(self.0 + (1 << VERSION_SHIFT))
+        let sum = (self.0 | !VERSION).wrapping_add(version(1));
+        Self(sum & VERSION | self.0 & !VERSION)
     }
 
-    pub(super) fn extended(self) -> Self {
-        Self(self.0 | EXTENDED)
+    /// With a bit of [`guest`], or [`ATTIC`].
+    pub(super) fn with(self, bits: u64) -> Self {
+        Self(self.0 | bits)
     }
 
     /// With a lane free again.
     pub(super) fn without(self, lane: usize) -> Self {
-        Self(self.0 & !(((1 << LANE_BITS) - 1) << (lane as u32 * LANE_BITS)))
+        Self(self.0 & !(0x7f << (lane * 8)))
     }
 }
 
-/// Some lanes of a line, as their "taken" bits.
+/// Some lanes of a line, as one bit in the byte of each.
 #[derive(Clone, Copy)]
 pub(super) struct Lanes(u64);
 
@@ -142,7 +178,7 @@ impl Iterator for Lanes {
         if self.0 == 0 {
             return None;
         }
-        let lane = self.0.trailing_zeros() / LANE_BITS;
+        let lane = self.0.trailing_zeros() / 8;
         self.0 &= self.0 - 1;
         Some(lane as usize)
     }
@@ -150,6 +186,8 @@ impl Iterator for Lanes {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     #[test]
@@ -162,11 +200,7 @@ mod tests {
         assert_eq!(head.free().next(), None);
         for lane in 0..LANES {
             let fp = 0x40 + lane as u64 * 9;
-            assert_eq!(
-                head.matches(fp).next(),
-                Some(lane),
-                "the lowest match is exact"
-            );
+            assert_eq!(head.matches(fp).next(), Some(lane), "the match is exact");
             assert_eq!(head.without(lane).matches(fp).next(), None);
         }
         assert_eq!(head.matches(0x7f).next(), None);
@@ -179,13 +213,17 @@ mod tests {
 
     #[test]
     fn versions_wear_out_and_leave_the_rest_alone() {
-        let mut head = Head::EMPTY.place(3, 0x55).extended();
-        for _ in 0..VERSIONS {
-            assert!(!head.is_worn());
+        let hash = 2 << 24;
+        let first = Head::EMPTY.place(3, 0x55).with(guest(hash));
+        let (mut head, mut seen) = (first, std::collections::HashSet::new());
+        while !head.is_worn() {
+            assert!(seen.insert(head.0), "a version comes once");
             head = head.counted();
+            assert_eq!(head.0 & !VERSION, first.0 & !VERSION);
         }
-        assert!(head.is_worn() && head.is_extended() && !head.is_frozen());
+        assert_eq!(seen.len(), if crate::TINY { 5 } else { 510 });
+        assert!(head.may_have_guest(hash) && !head.may_have_guest(hash + (1 << 24)));
         assert_eq!(head.taken().next(), Some(3));
-        assert!(Head(head.0 | FREEZE).is_frozen());
+        assert!(!head.is_frozen() && Head(head.0 | FREEZE).is_frozen());
     }
 }

@@ -3,7 +3,7 @@
 //! # Structure
 //! ```text
 //!  Core -- body --> Body                                  (null: the type is empty)
-//!            depth = 2, directory: slot 00 -> segment     segment: 255 lines of 64
+//!            depth = 2, directory: slot 00 -> segment     segment: 252 lines of 64
 //!                                  slot 01 -> segment     bytes, each a head and
 //!                                  slot 10 -> segment     seven lanes
 //!                                  slot 11    (null: as slot 01)
@@ -39,16 +39,20 @@
 //!   on it, as if they had run just before the swap: [`body`] has its end.
 
 mod attic;
+mod batch;
 mod blocks;
 mod body;
 mod entry;
 mod growth;
+mod limbo;
 mod line;
 mod list;
 mod segment;
+mod stripes;
 mod type_core;
 mod walk;
 
+pub(crate) use self::batch::BATCH;
 pub use self::entry::{Dtor, MAX_ALIGN};
 pub(crate) use self::type_core::Core;
 pub use self::type_core::Stats;

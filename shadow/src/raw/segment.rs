@@ -1,4 +1,7 @@
-//! A segment: 255 lines and what is known of them, 16 KiB.
+//! A segment: 252 lines and what is known of them, 16 KiB.
+//!
+//! Lines stand in groups of four. An entry whose line is full is a *guest* in the
+//! next line of its group that has a lane; only then does the attic come in.
 //!
 //! # Being replaced
 //! ```text
@@ -6,22 +9,25 @@
 //!  (two: a split;     (by helpers, in any order and number)    (body)
 //!   one: a renewal)
 //! ```
-//! All helpers compute the same lanes for an heir's line, for they look at frozen
-//! lines only. Whether it is `EXTENDED` is decided by whoever fills its head: the
-//! attic can only have lost entries of the frozen line since, never gained any.
+//! All helpers compute the same lanes for an heir's lines, for they look at frozen
+//! lines only. Whether a line has its `ATTIC` bit is decided by whoever fills its
+//! head: the attic can only have lost entries of the frozen line since, never
+//! gained any.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::blocks::{fill, free_block, null};
-use super::entry::Entry;
-use super::line::{FREE, FREEZE, Head, LANES, Line, fingerprint};
+use super::entry::{Entry, Header};
+use super::line::{ATTIC, FREE, FREEZE, Head, LANES, Line, fingerprint, guest};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform, Progress};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Lines of a segment; with the control, 16 KiB. Tiny under the model checkers.
-pub(super) const LINES: usize = if crate::TINY { 2 } else { 255 };
+pub(super) const LINES: usize = if crate::TINY { 2 } else { 252 };
+/// Lines of a group.
+const GROUP: usize = if crate::TINY { 2 } else { 4 };
 /// log2 of a segment's lines that one line of the root stands for.
 const ROOT_SHIFT: u32 = if crate::TINY { 1 } else { 6 };
 /// Lines that a body has before its first segment.
@@ -79,7 +85,7 @@ pub(super) struct Heirs<P: Platform> {
 /// The line of a segment that a hash belongs to: its top bits, scaled.
 #[inline]
 fn line_of(hash: u64) -> usize {
-    ((hash >> 48) as usize * LINES) >> 16
+    ((u128::from(hash) * LINES as u128) >> 64) as usize
 }
 
 impl<P: Platform> Control<P> {
@@ -103,7 +109,7 @@ impl<P: Platform> Control<P> {
 ///
 /// # Safety
 /// `line` is valid for writes and nobody else's.
-pub(super) unsafe fn init_line(line: *mut Line, head: u64, slot: *mut super::list::Node) {
+pub(super) unsafe fn init_line(line: *mut Line, head: u64, slot: *mut Header) {
     // SAFETY: the caller's contract.
     unsafe {
         (&raw mut (*line).head).write(AtomicU64::new(head));
@@ -240,6 +246,15 @@ impl<P: Platform> Lines<P> {
         unsafe { &*self.first.add(at) }
     }
 
+    /// The other lines of the group of a hash's line, nearest first.
+    pub(super) fn others(&self, hash: u64) -> impl Iterator<Item = &Line> {
+        let at = line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 };
+        let lines = self.lines();
+        // Groups are aligned, and the lines a multiple of them, save for a root of
+        // one line, which has no others.
+        (1..GROUP.min(lines.len())).map(move |other| &lines[at ^ other])
+    }
+
     /// Taken lanes, about.
     pub(super) fn count(&self) -> usize {
         // Relaxed: a hint and a statistic.
@@ -320,7 +335,7 @@ impl<P: Platform> Lines<P> {
             // what they put into the attic) are visible from here on, and every
             // later attempt to change the head sees it frozen.
             let head = Head(line.head.fetch_or(FREEZE, Ordering::AcqRel));
-            extended |= head.is_extended();
+            extended |= head.has_attic();
         }
         extended
     }
@@ -331,76 +346,148 @@ impl<P: Platform> Lines<P> {
     /// The lines are frozen, the heirs are theirs; the caller holds the guard
     /// under which it found them.
     pub(super) unsafe fn bequeath(&self, heirs: &Heirs<P>, core: &Core<P>, attic: &Present) {
+        let split = !heirs.second.is_null();
         for (half, heir) in [heirs.first, heirs.second].into_iter().enumerate() {
-            if heir.is_null() {
+            // SAFETY: the heir is protected as its parent is.
+            let Some(heir) = (unsafe { heir.as_ref() }) else {
                 continue;
-            }
+            };
             let mut total = 0;
-            for at in 0..LINES {
-                // SAFETY: the heir is protected as its parent is.
-                let to = unsafe { &(*heir).lines[at] };
-                let from = &self.lines()[at >> if self.is_root() { ROOT_SHIFT } else { 0 }];
-                // Relaxed: frozen; `freeze` acquired it.
-                let head = Head(from.head.load(Ordering::Relaxed));
-                let mut filled = Head::EMPTY;
-                let mut lane = 0;
-                for old in head.taken() {
-                    // Relaxed: the claim came before the commit that `freeze`
-                    // acquired, and a taken lane of a frozen head does not change.
-                    let node = from.slots[old].load(Ordering::Relaxed);
-                    // SAFETY: a taken lane's slot is an entry, and whoever removes
-                    // it must come through the heir first.
-                    let hash = core.hash(unsafe { Entry::of_node(node) }.obj());
-                    let split = !heirs.second.is_null();
-                    if line_of(hash) != at || split && hash >> self.depth & 1 != half as u64 {
-                        continue;
-                    }
-                    // Relaxed: published by the head below. A failure means that
-                    // another helper was here.
-                    let _ = to.slots[lane].compare_exchange(
-                        core::ptr::null_mut(),
-                        node,
-                        Ordering::Relaxed,
-                        Ordering::Relaxed,
-                    );
-                    filled = filled.place(lane, fingerprint(hash));
-                    lane += 1;
+            for first in (0..LINES).step_by(GROUP) {
+                let from = if self.is_root() {
+                    self.lines()
+                } else {
+                    &self.lines()[first..first + GROUP]
+                };
+                let group: &[Line; GROUP] = heir.lines[first..].first_chunk().unwrap_or_else(
+                    // LINES is a multiple of GROUP.
+                    || unreachable!(),
+                );
+                let wanted = |hash: u64| {
+                    let at = line_of(hash).wrapping_sub(first);
+                    let mine = at < GROUP && !(split && hash >> self.depth & 1 != half as u64);
+                    mine.then_some(at)
+                };
+                // SAFETY: the caller's contract.
+                let mut seats = unsafe { Seats::of(from, core, wanted) };
+                for (at, head) in seats.heads.iter_mut().enumerate() {
+                    *head = head.with(attic.bit(half, first + at));
                 }
-                total += lane;
-                for slot in &to.slots[lane..LANES] {
-                    // Relaxed: as above.
-                    let _ = slot.compare_exchange(
-                        core::ptr::null_mut(),
-                        FREE,
-                        Ordering::Relaxed,
-                        Ordering::Relaxed,
-                    );
-                }
-                if attic.has(half, at) {
-                    filled = filled.extended();
-                }
-                // Release: publishes the slots to whoever acquires the head. They
-                // were all set by then, by us or by a helper that failed us: see
-                // the acquire below.
-                let _ = to
-                    .head
-                    .compare_exchange(0, filled.0, Ordering::AcqRel, Ordering::Acquire);
+                total += seats.fill(group);
             }
             // Relaxed: a hint; only the first sets it.
-            // SAFETY: as above.
-            let count = unsafe { &(*heir).control.count };
-            let _ =
-                count.compare_exchange(0, total + COUNT_ZERO, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = heir.control.count.compare_exchange(
+                0,
+                total + COUNT_ZERO,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
     }
 }
 
+/// Who stands where in a group of new lines: a function of the frozen lines alone.
+struct Seats {
+    heads: [Head; GROUP],
+    taken: [usize; GROUP],
+    entries: [[*mut Header; LANES]; GROUP],
+}
+
+impl Seats {
+    /// Seats the entries of frozen lines that `wanted` gives a line of the group,
+    /// each in its own line while that has lanes, then the others as guests.
+    ///
+    /// # Safety
+    /// The lines are frozen and protected.
+    unsafe fn of<P: Platform>(
+        from: &[Line],
+        core: &Core<P>,
+        wanted: impl Fn(u64) -> Option<usize>,
+    ) -> Self {
+        let mut seats = Self {
+            heads: [Head::EMPTY; GROUP],
+            taken: [0; GROUP],
+            entries: [[core::ptr::null_mut(); LANES]; GROUP],
+        };
+        // Of the entries that found their line full: at most all lanes of a group.
+        let mut guests = [(core::ptr::null_mut(), 0); LANES * GROUP];
+        let mut standing = 0;
+        for line in from {
+            // Relaxed: frozen; `freeze` acquired it.
+            for lane in Head(line.head.load(Ordering::Relaxed)).taken() {
+                // Relaxed: the claim came before the commit that `freeze`
+                // acquired, and a taken lane of a frozen head does not change.
+                let entry = line.slots[lane].load(Ordering::Relaxed);
+                // SAFETY: a taken lane's slot is an entry, and whoever removes it
+                // must come through the heir first.
+                let hash = core.hash(unsafe { Entry::of(entry) }.obj());
+                if let Some(home) = wanted(hash)
+                    && !seats.seat(home, entry, hash)
+                {
+                    guests[standing] = (entry, hash);
+                    standing += 1;
+                }
+            }
+        }
+        for &(entry, hash) in &guests[..standing] {
+            let Some(home) = wanted(hash) else { continue };
+            seats.heads[home] = seats.heads[home].with(guest(hash));
+            // They came out of as many lanes as the group has.
+            let seated = (1..GROUP).any(|other| seats.seat(home ^ other, entry, hash));
+            debug_assert!(seated);
+        }
+        seats
+    }
+
+    fn seat(&mut self, line: usize, entry: *mut Header, hash: u64) -> bool {
+        let lane = self.taken[line];
+        if lane == LANES {
+            return false;
+        }
+        self.heads[line] = self.heads[line].place(lane, fingerprint(hash));
+        self.entries[line][lane] = entry;
+        self.taken[line] += 1;
+        true
+    }
+
+    /// Fills the lines, or finds them filled; the lanes taken.
+    fn fill(&self, group: &[Line; GROUP]) -> usize {
+        for (at, line) in group.iter().enumerate() {
+            for (lane, slot) in line.slots.iter().enumerate() {
+                let value = if lane < self.taken[at] {
+                    self.entries[at][lane]
+                } else {
+                    FREE
+                };
+                // Relaxed, both ways: published by the head below. A failure means
+                // that another helper was here.
+                let _ = slot.compare_exchange(
+                    core::ptr::null_mut(),
+                    value,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+            // Release: publishes the slots to whoever acquires the head. They were
+            // all set by then, by us or by a helper that failed us: see the
+            // acquire, which pairs with its release.
+            let _ = line.head.compare_exchange(
+                0,
+                self.heads[at].0,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+        }
+        self.taken.iter().sum()
+    }
+}
+
 /// Which of the heirs' lines the attic has entries for.
-pub(super) struct Present([[u64; LINES.div_ceil(64)]; 2]);
+pub(super) struct Present([[bool; LINES]; 2]);
 
 impl Present {
     pub(super) fn none() -> Self {
-        Self([[0; LINES.div_ceil(64)]; 2])
+        Self([[false; LINES]; 2])
     }
 
     pub(super) fn note(&mut self, hash: u64, depth: u32, split: bool) {
@@ -409,11 +496,10 @@ impl Present {
         } else {
             0
         };
-        let at = line_of(hash);
-        self.0[half][at / 64] |= 1 << (at % 64);
+        self.0[half][line_of(hash)] = true;
     }
 
-    fn has(&self, half: usize, at: usize) -> bool {
-        self.0[half][at / 64] >> (at % 64) & 1 != 0
+    fn bit(&self, half: usize, at: usize) -> u64 {
+        if self.0[half][at] { ATTIC } else { 0 }
     }
 }

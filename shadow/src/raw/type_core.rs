@@ -11,10 +11,13 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::attic::Attic;
+use super::blocks::{fill, null};
 use super::body::{Body, Place, Step};
-use super::entry::{DEAD, Dtor, LIVE, OwnedEntry, Spare, Unmade};
+use super::entry::{Dtor, Entry, SIZES, Spare, Unmade, Wanted};
+use super::limbo::{Limbo, NO_DTOR};
+use super::stripes::Stripes;
 use crate::error::AllocError;
-use crate::platform::{AllocFlags, Platform};
+use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
 
 /// What a type holds at the moment. Each figure is exact when nobody writes; the
@@ -29,6 +32,12 @@ pub struct Stats {
     pub bytes: usize,
     /// Lines of the table: 64 bytes and seven variables each.
     pub lines: usize,
+    /// The most variables of colliding hashes that a lookup has to walk past,
+    /// beyond its line (G12).
+    pub longest: usize,
+    /// How often all variables were freed at once. Those there are were made
+    /// since the last time.
+    pub generation: usize,
     /// Of the live variables, those that found no lane in their line: a lookup of
     /// one costs a few cache lines more.
     pub attic: usize,
@@ -36,7 +45,14 @@ pub struct Stats {
     pub splits: usize,
 }
 
+/// The bits of a seed. The low half would break up what the multiplication makes of
+/// objects of equal distance.
+const SEED: u64 = !0xffff_ffff;
+
+#[repr(C)]
 pub(crate) struct Core<P: Platform> {
+    /// Retired for all of the limbo.
+    pub(super) link: Link,
     platform: P,
     id: u64,
     seed: u64,
@@ -44,9 +60,13 @@ pub(crate) struct Core<P: Platform> {
     body: AtomicPtr<Body<P>>,
     handles: AtomicUsize,
     owners: AtomicUsize,
-    entries: AtomicUsize,
-    bytes: AtomicUsize,
     splits: AtomicUsize,
+    generation: AtomicUsize,
+    /// The sizes of plain entries, plus 1; 0 where none is interned yet.
+    sizes: [AtomicUsize; SIZES],
+    pub(super) limbo: Limbo,
+    entries: Stripes,
+    bytes: Stripes,
 }
 
 /// An entry with somebody's constructor about to run on its data.
@@ -56,7 +76,7 @@ pub(crate) struct Core<P: Platform> {
 struct Reservation<'a, P: Platform> {
     core: &'a Core<P>,
     body: NonNull<Body<P>>,
-    entry: OwnedEntry<P>,
+    entry: Entry,
     place: Place,
     hash: u64,
 }
@@ -71,21 +91,25 @@ impl<P: Platform> Core<P> {
         let memory = platform
             .alloc_zeroed(Layout::new::<Self>(), flags)?
             .cast::<Self>();
-        let seed = platform.seed();
-        // SAFETY: fresh memory of this layout.
+        let seed = platform.seed() & SEED;
+        let core = memory.as_ptr();
+        // SAFETY: fresh memory of this layout; each field is written in place (a
+        // kernel stack has no room for all of it).
         unsafe {
-            memory.write(Self {
-                platform,
-                id,
-                seed,
-                default_dtor,
-                body: AtomicPtr::new(core::ptr::null_mut()),
-                handles: AtomicUsize::new(1),
-                owners: AtomicUsize::new(1),
-                entries: AtomicUsize::new(0),
-                bytes: AtomicUsize::new(0),
-                splits: AtomicUsize::new(0),
-            });
+            (&raw mut (*core).link).write(Link::new(Self::reclaim_limbo));
+            (&raw mut (*core).platform).write(platform);
+            (&raw mut (*core).id).write(id);
+            (&raw mut (*core).seed).write(seed);
+            (&raw mut (*core).default_dtor).write(default_dtor);
+            (&raw mut (*core).body).write(null());
+            (&raw mut (*core).handles).write(AtomicUsize::new(1));
+            (&raw mut (*core).owners).write(AtomicUsize::new(1));
+            (&raw mut (*core).splits).write(AtomicUsize::new(0));
+            (&raw mut (*core).generation).write(AtomicUsize::new(0));
+            fill(&raw mut (*core).sizes, || AtomicUsize::new(0));
+            (&raw mut (*core).limbo).write(Limbo::new());
+            Stripes::init(&raw mut (*core).entries);
+            Stripes::init(&raw mut (*core).bytes);
         }
         Some(memory)
     }
@@ -154,27 +178,99 @@ impl<P: Platform> Core<P> {
         self.splits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An entry's memory is about to go.
-    pub(super) fn forget_entry(&self, size: usize) {
-        // Relaxed: statistics.
-        self.entries.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(size, Ordering::Relaxed);
+    /// An entry was made.
+    pub(super) fn count_entry(&self, obj: usize, size: usize) {
+        // Relaxed: statistics, here and below.
+        self.entries.of(obj as u64).fetch_add(1, Ordering::Relaxed);
+        self.bytes.of(obj as u64).fetch_add(size, Ordering::Relaxed);
     }
 
-    /// Injective for one seed, with every input bit in the low half, which the
-    /// buckets are chosen by (a multiplicative hash and a fold).
+    /// An entry's memory is about to go.
+    pub(super) fn forget_entry(&self, obj: usize, size: usize) {
+        // Relaxed: as above.
+        self.entries.of(obj as u64).fetch_sub(1, Ordering::Relaxed);
+        self.bytes.of(obj as u64).fetch_sub(size, Ordering::Relaxed);
+    }
+
+    /// The class of a size, which is interned if there is room; else [`SIZES`].
+    pub(super) fn class_of(&self, size: usize) -> usize {
+        let Some(wanted) = size.checked_add(1) else {
+            return SIZES;
+        };
+        let interned = self.sizes.iter().position(|slot| {
+            // Relaxed, also in the CAS: a number, whose readers have an entry that
+            // was made after it.
+            let mut there = slot.load(Ordering::Relaxed);
+            if there == 0 {
+                // Relaxed: as above.
+                there = slot
+                    .compare_exchange(0, wanted, Ordering::Relaxed, Ordering::Relaxed)
+                    .err()
+                    .unwrap_or(wanted);
+            }
+            there == wanted
+        });
+        interned.unwrap_or(SIZES)
+    }
+
+    /// The size of the plain entries of a class.
+    pub(super) fn size_of_class(&self, class: usize) -> usize {
+        // Relaxed: constant once an entry has the class, and the entry's way here
+        // orders the two.
+        self.sizes[class].load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// Injective for one seed: a multiplicative hash (Knuth, *The Art of Computer
+    /// Programming* 3, 6.4) and a fold, so that every bit of the address is in the
+    /// low half, which the segments are chosen by. Addresses of equal distance, as
+    /// in a slab, spread more evenly than by chance; the seed leaves that alone.
+    #[inline]
     pub(super) fn hash(&self, obj: usize) -> u64 {
         let x = (obj as u64 ^ self.seed).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         x ^ (x >> 32)
     }
 
-    #[inline]
-    pub(crate) fn get(&self, obj: usize, _guard: &P::Guard) -> Option<NonNull<u8>> {
+    // Always inlined: in a loop over objects its constants are loaded once.
+    #[inline(always)]
+    fn entry_of(&self, obj: usize, _guard: &P::Guard) -> Option<Entry> {
         // Acquire: pairs with the release CAS in `body_for_insert`: the body's
         // initial contents are visible.
         let body = self.body.load(Ordering::Acquire);
         // SAFETY: the guard is older than the pointer, so the body is kept.
-        unsafe { body.as_ref()?.get(self.hash(obj), obj) }
+        let body = unsafe { body.as_ref() }?;
+        if obj == 0 {
+            // SAFETY: as above.
+            return unsafe { body.get_null() };
+        }
+        // SAFETY: as above.
+        unsafe { body.get(self.hash(obj), obj) }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, obj: usize, guard: &P::Guard) -> Option<NonNull<u8>> {
+        self.entry_of(obj, guard).map(Entry::data)
+    }
+
+    /// The live variable of `obj` and the cookie that it was made with.
+    pub(crate) fn get_with_cookie(
+        &self,
+        obj: usize,
+        guard: &P::Guard,
+    ) -> Option<(NonNull<u8>, u64)> {
+        self.entry_of(obj, guard)
+            .map(|entry| (entry.data(), entry.cookie()))
+    }
+
+    /// Looks up a few objects, each step for all of them before the next.
+    pub(crate) fn get_batch(&self, objs: &[usize], found: &mut [Option<NonNull<u8>>]) {
+        // Acquire: as in `entry_of`.
+        let body = self.body.load(Ordering::Acquire);
+        // SAFETY: the caller's guard is older than the pointer.
+        match unsafe { body.as_ref() } {
+            // SAFETY: as above.
+            Some(body) => unsafe { body.get_batch(self, objs, found) },
+            None => found.fill(None),
+        }
     }
 
     /// The body, made if there is none. The pointer is only good under a guard
@@ -209,6 +305,7 @@ impl<P: Platform> Core<P> {
         this: NonNull<Self>,
         obj: usize,
         size: usize,
+        cookie: u64,
         flags: AllocFlags,
         ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
     ) -> Result<NonNull<u8>, AllocError<E>> {
@@ -216,6 +313,7 @@ impl<P: Platform> Core<P> {
         let core = unsafe { this.as_ref() };
         let hash = core.hash(obj);
         let mut spare = Spare {
+            core,
             entry: None,
             seen: false,
         };
@@ -237,7 +335,7 @@ impl<P: Platform> Core<P> {
             // SAFETY: loaded under the guard; the spare entry is ours.
             let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare) };
             match step {
-                Step::Exists(data) => return Err(AllocError::Exists(data)),
+                Step::Exists(entry) => return Err(AllocError::Exists(entry.data())),
                 Step::Done(entry, place) => {
                     break Reservation {
                         core,
@@ -251,10 +349,10 @@ impl<P: Platform> Core<P> {
                     // SAFETY: loaded under the guard. Relaxed: ordered as in
                     // `Body::insert`. The body stays while it counts us.
                     let body = unsafe { body.as_ref() };
-                    body.reserve();
+                    body.reserve(hash);
                     drop(guard);
                     let renewed = body.renew(hash, core, flags);
-                    body.settle();
+                    body.settle(hash);
                     if !renewed {
                         return Err(AllocError::OutOfMemory);
                     }
@@ -269,52 +367,59 @@ impl<P: Platform> Core<P> {
                 Step::Spent(entry) => {
                     drop(guard);
                     spare.seen = false;
-                    // SAFETY: `insert` took it to DEAD and unlinked it.
-                    unsafe { entry.retire(&core.platform, None) };
+                    // SAFETY: `insert` took it to Dead and unlinked it.
+                    unsafe { core.retire(entry, NO_DTOR) };
                 }
-                Step::NeedEntry => {
+                Step::NeedEntry(prefixed) => {
                     drop(guard);
-                    let key = Attic::key(hash);
-                    let made = OwnedEntry::new(this, &core.platform, key, obj, size, flags);
+                    spare.discard();
+                    let wanted = Wanted {
+                        obj,
+                        key: Attic::key(hash),
+                        size,
+                        cookie,
+                        prefixed,
+                    };
+                    let made = Entry::new(core, &wanted, flags);
                     spare.entry = Some(made.map_err(|e| match e {
                         Unmade::Layout => AllocError::Layout,
                         Unmade::OutOfMemory => AllocError::OutOfMemory,
                     })?);
-                    // Relaxed: statistics.
-                    core.entries.fetch_add(1, Ordering::Relaxed);
-                    core.bytes.fetch_add(size, Ordering::Relaxed);
                 }
             }
         };
         // No guard from here on: the constructor may sleep and use the table, and
         // growing may allocate. The reservation keeps the body.
-        ctor(reserved.entry.entry().data()).map_err(AllocError::Ctor)?;
+        ctor(reserved.entry.data()).map_err(AllocError::Ctor)?;
         Ok(reserved.publish(flags))
     }
 
     /// Frees the variable of `obj`; its destructor runs after the grace period.
     pub(crate) fn free(&self, obj: usize, dtor: Option<Dtor>) -> bool {
+        let Some(kind) = self.limbo.kind(dtor.or(self.default_dtor)) else {
+            return false;
+        };
         self.take(obj, |entry| {
             // SAFETY: `take` made us the one to retire it.
-            unsafe { entry.retire(&self.platform, dtor.or(self.default_dtor)) };
+            unsafe { self.retire(entry, kind) };
         })
     }
 
     /// Frees the variable of `obj`, with `f` run on its data before the return.
     pub(crate) fn free_now(&self, obj: usize, f: impl FnOnce(NonNull<u8>)) -> bool {
         self.take(obj, |entry| {
-            f(entry.entry().data());
+            f(entry.data());
             // SAFETY: as above.
-            unsafe { entry.retire(&self.platform, None) };
+            unsafe { self.retire(entry, NO_DTOR) };
         })
     }
 
     /// Takes the variable of `obj` out of the list and gives it, with no guard
     /// held, to `then`. False when there is none.
-    fn take(&self, obj: usize, then: impl FnOnce(OwnedEntry<P>)) -> bool {
+    fn take(&self, obj: usize, then: impl FnOnce(Entry)) -> bool {
         let hash = self.hash(obj);
         let guard = self.platform.pin();
-        // Acquire: as in `get`.
+        // Acquire: as in `entry_of`.
         let body = self.body.load(Ordering::Acquire);
         // SAFETY: loaded under the guard.
         let Some(body) = (unsafe { body.as_ref() }) else {
@@ -324,12 +429,12 @@ impl<P: Platform> Core<P> {
         let Some((found, place)) = (unsafe { body.find(hash, obj) }) else {
             return false;
         };
-        if !found.entry().kill() {
+        if !found.kill() {
             // Being constructed, which is as if it came later; or already dead,
             // which is as if we came later.
             return false;
         }
-        // SAFETY: as above, and we took the entry to DEAD.
+        // SAFETY: as above, and we took the entry to Dead.
         unsafe { body.unlink(self, hash, found, place) };
         drop(guard);
         then(found);
@@ -341,37 +446,46 @@ impl<P: Platform> Core<P> {
         // Acquire: we hand the body's contents on. Release is not needed: null
         // publishes nothing.
         let body = self.body.swap(core::ptr::null_mut(), Ordering::Acquire);
+        // Relaxed: a statistic.
+        self.generation.fetch_add(1, Ordering::Relaxed);
         if let Some(body) = NonNull::new(body) {
             // SAFETY: the swap gave it to us alone.
             unsafe { Body::retire(body, &self.platform, dtor.or(self.default_dtor)) };
         }
     }
 
+    /// Calls `f` for each live variable, under a guard of its own for each
+    /// segment.
     pub(crate) fn for_each(&self, f: &mut dyn FnMut(usize, NonNull<u8>)) {
-        let _guard = self.platform.pin();
-        // Acquire: as in `get`.
-        let body = self.body.load(Ordering::Acquire);
-        // SAFETY: loaded under the guard.
-        if let Some(body) = unsafe { body.as_ref() } {
-            // SAFETY: as above.
-            unsafe { body.for_each(f) };
+        let (mut at, mut first) = (Some(0), None);
+        while let Some(prefix) = at {
+            let _guard = self.platform.pin();
+            // Acquire: as in `entry_of`.
+            let body = self.body.load(Ordering::Acquire);
+            // What was freed at once is not walked any more. (Its address may
+            // come back: then variables that are new all through are.)
+            if body.is_null() || *first.get_or_insert(body) != body {
+                return;
+            }
+            // SAFETY: loaded under the guard.
+            at = unsafe { (*body).for_each_from(prefix, f) };
         }
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let _guard = self.platform.pin();
-        // Acquire: as in `get`.
+        // Acquire: as in `entry_of`.
         let body = self.body.load(Ordering::Acquire);
         // SAFETY: loaded under the guard.
-        let (live, attic, lines) = unsafe { body.as_ref().map_or((0, 0, 0), |body| body.counts()) };
+        let seen = unsafe { body.as_ref().map(|body| body.stats()) }.unwrap_or_default();
         // Relaxed: statistics.
+        let entries = self.entries.sum(Ordering::Relaxed);
         Stats {
-            live,
-            pending: self.entries.load(Ordering::Relaxed).saturating_sub(live),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            lines,
-            attic,
+            pending: entries.saturating_sub(seen.live),
+            bytes: self.bytes.sum(Ordering::Relaxed),
             splits: self.splits.load(Ordering::Relaxed),
+            generation: self.generation.load(Ordering::Relaxed),
+            ..seen
         }
     }
 }
@@ -380,14 +494,14 @@ impl<P: Platform> Reservation<'_, P> {
     /// Makes the constructed variable visible, then looks after the table: who
     /// waits for the variable does not wait for that.
     fn publish(self, flags: AllocFlags) -> NonNull<u8> {
-        let data = self.entry.entry().data();
-        // Release: pairs with the acquire loads of `state`: who sees LIVE sees
-        // what the constructor wrote.
-        self.entry.entry().state().store(LIVE, Ordering::Release);
+        let data = self.entry.data();
+        self.entry.publish();
         // SAFETY: the reservation (`busy`) keeps the body until `settle`.
         let body = unsafe { self.body.as_ref() };
-        body.grow(self.hash, self.core, flags);
-        body.settle();
+        if self.place != Place::Null {
+            body.grow(self.hash, self.core, flags);
+        }
+        body.settle(self.hash);
         core::mem::forget(self);
         data
     }
@@ -400,13 +514,12 @@ impl<P: Platform> Drop for Reservation<'_, P> {
         // the search meets.
         unsafe {
             let body = self.body.as_ref();
-            // Relaxed: nobody reads the data of a dead entry.
-            self.entry.entry().state().store(DEAD, Ordering::Relaxed);
+            self.entry.cancel();
             body.unlink(self.core, self.hash, self.entry, self.place);
-            body.settle();
+            body.settle(self.hash);
         }
         drop(guard);
         // SAFETY: dead and unlinked by us, who alone may leave RESERVED.
-        unsafe { self.entry.retire(&self.core.platform, None) };
+        unsafe { self.core.retire(self.entry, NO_DTOR) };
     }
 }

@@ -15,86 +15,99 @@ use core::ptr::NonNull;
 
 use super::blocks::free_block;
 use super::body::Body;
-use super::entry::{Entry, LIVE, OwnedEntry};
+use super::entry::Entry;
 use super::line::{Head, Line, is_entry};
-use super::list;
-use super::segment::{Lines, Segment};
-use super::type_core::Core;
+use super::segment::{LINES, Lines, Segment};
+use super::type_core::{Core, Stats};
 use crate::platform::{Link, Platform, Progress};
 use crate::sync::Ordering;
 
 /// Entries of the attic destroyed by one call of `reclaim`.
 const SLICE: usize = if crate::TINY { 2 } else { 64 };
+/// Lines of a segment whose entries one call destroys.
+const SLICE_LINES: usize = if crate::TINY { 1 } else { 15 };
 
 impl<P: Platform> Body<P> {
-    /// Calls `f` for each segment's lines, in the order of the reversed hash; one
-    /// that is split meanwhile is seen whole, before or after.
-    ///
-    /// # Safety
-    /// As [`get`](Self::get).
-    unsafe fn for_lines(&self, f: &mut dyn FnMut(Lines<P>)) {
-        let mut at = 0u64;
-        loop {
-            let lines = self.lines(at.reverse_bits());
-            f(lines);
-            // The next prefix of this depth, as the reversed order has it.
-            let step = 1u64.checked_shl(64 - lines.depth);
-            match step.and_then(|step| (at & !(step - 1)).checked_add(step)) {
-                Some(next) => at = next,
-                None => return,
-            }
-        }
+    /// What follows the prefix of a hash that these lines share, in the order of
+    /// the reversed hash; `at` is reversed.
+    fn after(at: u64, lines: &Lines<P>) -> Option<u64> {
+        let step = 1u64.checked_shl(64 - lines.depth)?;
+        (at & !(step - 1)).checked_add(step)
     }
 
-    /// Variables that are found, those of the attic, and the lines there are.
+    /// What is counted here: variables, those of the attic, lines.
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn counts(&self) -> (usize, usize, usize) {
+    pub(super) unsafe fn stats(&self) -> Stats {
         let attic = self.attic.count();
-        let (mut entries, mut total) = (attic, 0);
         // SAFETY: the caller's contract.
-        unsafe {
-            self.for_lines(&mut |lines| {
-                entries += lines.count();
-                total += lines.lines().len();
-            });
+        let null = usize::from(unsafe { self.null_entry() }.is_some());
+        let (mut entries, mut total) = (attic + null, 0);
+        let mut at = Some(0u64);
+        while let Some(prefix) = at {
+            let lines = self.lines(prefix.reverse_bits());
+            entries += lines.count();
+            total += lines.lines().len();
+            at = Self::after(prefix, &lines);
         }
         // Relaxed: a statistic.
-        let busy = self.busy.load(Ordering::Relaxed);
-        (entries.saturating_sub(busy), attic, total)
+        let busy = self.busy.sum(Ordering::Relaxed);
+        Stats {
+            live: entries.saturating_sub(busy),
+            attic,
+            lines: total,
+            // SAFETY: the caller's contract.
+            longest: unsafe { self.attic.longest_run() },
+            ..Stats::default()
+        }
     }
 
-    /// Calls `f` for every live entry.
+    /// Calls `f` for each live entry of the segment that has the hash `at`, bits
+    /// reversed; where the next one begins. A segment that is split between two
+    /// calls is seen whole, before or after.
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn for_each(&self, f: &mut dyn FnMut(usize, NonNull<u8>)) {
+    pub(super) unsafe fn for_each_from(
+        &self,
+        at: u64,
+        f: &mut dyn FnMut(usize, NonNull<u8>),
+    ) -> Option<u64> {
+        let mut f = |entry: Entry| {
+            if entry.is_live() {
+                f(entry.obj(), entry.data());
+            }
+        };
+        let hash = at.reverse_bits();
+        let lines = self.lines(hash);
         // SAFETY: the caller's contract.
         unsafe {
-            self.for_lines(&mut |lines| {
-                for line in lines.lines() {
-                    Self::for_taken(line, &mut |node| {
-                        let entry = Entry::of_node(node);
-                        // Acquire: pairs with the publication, as in `get`.
-                        if entry.state().load(Ordering::Acquire) == LIVE {
-                            f(entry.obj(), entry.data());
-                        }
-                    });
-                }
-            });
-            self.attic.for_each(f);
+            if at == 0
+                && let Some(entry) = self.null_entry()
+            {
+                f(entry);
+            }
+            for line in lines.lines() {
+                Self::for_taken(line, &mut f);
+            }
+            self.attic.for_run(hash, lines.depth, &mut f);
         }
+        Self::after(at, &lines)
     }
 
     /// Calls `f` for the entries in the lanes of a line.
-    fn for_taken(line: &Line, f: &mut dyn FnMut(*mut list::Node)) {
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    unsafe fn for_taken(line: &Line, f: &mut dyn FnMut(Entry)) {
         // Acquire: as in `get`.
         for lane in Head(line.head.load(Ordering::Acquire)).taken() {
             // Acquire: as in `get`.
-            let node = line.slots[lane].load(Ordering::Acquire);
-            if is_entry(node) {
-                f(node);
+            let slot = line.slots[lane].load(Ordering::Acquire);
+            if is_entry(slot) {
+                // SAFETY: reached from the body under the caller's guard.
+                f(unsafe { Entry::of(slot) });
             }
         }
     }
@@ -109,7 +122,7 @@ impl<P: Platform> Body<P> {
         // after the grace period only reservations may still use it. Acquire:
         // pairs with the release in `settle`.
         unsafe {
-            if (*this).busy.load(Ordering::Acquire) != 0 {
+            if !(*this).busy.is_zero(Ordering::Acquire) {
                 return Progress::Again;
             }
             Self::walk(this)
@@ -126,33 +139,40 @@ impl<P: Platform> Body<P> {
         unsafe {
             let dtor = (*this).dtor.get();
             let platform = (*this).core.as_ref().platform().clone();
-            let mut destroy = |node| OwnedEntry::<P>::of_node(node).destroy(dtor);
-            let cursor = (*this).cursor.get();
-            if cursor <= (*this).mask.load(Ordering::Relaxed) {
-                (*this).cursor.set(cursor + 1);
-                let slot = (*this)
-                    .slot(cursor)
-                    .map(|slot| slot.load(Ordering::Relaxed));
-                match slot {
-                    Some(tagged) if !tagged.is_null() => {
-                        let (segment, _) = Self::untagged(tagged);
-                        for line in &(*segment).lines {
-                            Self::for_taken(line, &mut destroy);
-                        }
+            let core = (*this).core;
+            let mut destroy = |entry: Entry| entry.destroy(core.as_ref(), dtor);
+            let (slot, line) = (*this).cursor.get();
+            if slot <= (*this).mask.load(Ordering::Relaxed) {
+                let tagged = (*this)
+                    .slot(slot)
+                    .map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed));
+                let (segment, _) = Self::untagged(tagged);
+                let mut next = (slot + 1, 0);
+                if !segment.is_null() {
+                    let end = LINES.min(line + SLICE_LINES);
+                    for line in &(&(*segment).lines)[line..end] {
+                        Self::for_taken(line, &mut destroy);
+                    }
+                    if end < LINES {
+                        next = (slot, end);
+                    } else {
                         Segment::free(segment, &platform);
                     }
-                    // The root, unless its entries were inherited.
-                    _ if cursor == 0 => {
-                        for line in &(*this).root {
-                            Self::for_taken(line, &mut destroy);
-                        }
+                } else if slot == 0 {
+                    // The root: its entries were not inherited.
+                    for line in &(*this).root {
+                        Self::for_taken(line, &mut destroy);
                     }
-                    _ => {}
                 }
+                (*this).cursor.set(next);
                 return Progress::More;
             }
+            if let Some(entry) = (*this).null_entry() {
+                (*this).null.store(core::ptr::null_mut(), Ordering::Relaxed);
+                destroy(entry);
+            }
             for _ in 0..SLICE {
-                let Some(node) = (*this).attic.pop() else {
+                let Some(entry) = (*this).attic.pop() else {
                     (*this).attic.free_buckets(&platform);
                     for page in &(*this).pages {
                         let page = page.load(Ordering::Relaxed);
@@ -160,12 +180,11 @@ impl<P: Platform> Body<P> {
                             free_block(page, &platform);
                         }
                     }
-                    let core = (*this).core;
                     free_block(this, &platform);
                     Core::release(core);
                     return Progress::Done;
                 };
-                destroy(node);
+                destroy(entry);
             }
         }
         Progress::More

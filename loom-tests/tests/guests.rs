@@ -1,0 +1,190 @@
+//! Models of guests, entries whose line is full and that stand in another line of
+//! its group, and of the variable of the address 0. A line has two lanes under
+//! loom, a group two lines.
+
+use loom::thread;
+use umbra_loom::{FLAGS, Payload, Tracked, explore};
+use umbra_shadow::Table;
+
+/// Objects of the first line of their segment. (The table's hash with the seed of
+/// [`Tracked`]; what stands where is asserted by what the models find.)
+fn of_first_line() -> impl Iterator<Item = usize> {
+    const SEED: u64 = 0x9E37_79B9_0000_0000;
+    (1..)
+        .map(|i| i * 0x1000)
+        .filter(|&obj| (obj as u64 ^ SEED).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 63 == 0)
+}
+
+/// A segment whose first line is full (with the first two objects) and cannot be
+/// replaced while the table is cramped.
+fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>, &[usize])) {
+    let objects: Vec<usize> = of_first_line().take(4).collect();
+    let platform = Tracked::new();
+    let table = platform.table();
+    for &obj in &objects[..2] {
+        assert!(Payload::put(&table, obj, 1));
+    }
+    platform.cramp(true);
+    assert_eq!(table.stats().lines, 2, "past the root");
+    f(&platform, &table, &objects);
+    table.free_all(Some(Payload::destroy));
+    drop(table);
+    umbra_shadow::Smr::barrier(&platform);
+}
+
+fn spawn<T: 'static>(
+    table: &Table<Tracked>,
+    f: impl FnOnce(&Table<Tracked>) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let table = table.clone();
+    thread::spawn(move || f(&table))
+}
+
+/// `get_or_alloc` of a payload; the value that is there afterwards.
+fn ensure(table: &Table<Tracked>, obj: usize, value: u64) -> u64 {
+    let data = table.get_or_alloc(obj, size_of::<Payload>(), FLAGS, |data| {
+        // SAFETY: fresh data of this size.
+        unsafe { Payload::construct(data, value) };
+        Ok::<(), ()>(())
+    });
+    // SAFETY: the models that call this do not free the object.
+    unsafe { Payload::read(data.unwrap()) }
+}
+
+#[test]
+fn r34_get_against_alloc_of_a_guest() {
+    explore("get | alloc, guest", Some(3), || {
+        with_full_line(|_, table, objects| {
+            let guest = objects[2];
+            let put = spawn(table, move |t| assert!(Payload::put(t, guest, 3)));
+            assert!(matches!(Payload::look(table, guest), None | Some(3)));
+            put.join().unwrap();
+            assert_eq!(Payload::look(table, guest), Some(3));
+            assert_eq!(table.stats().attic, 0, "it stands in the other line");
+        });
+    });
+}
+
+#[test]
+fn g1_get_against_free_of_a_guest() {
+    explore("get | free, guest", Some(3), || {
+        with_full_line(|_, table, objects| {
+            let guest = objects[2];
+            assert!(Payload::put(table, guest, 3));
+            let free = spawn(table, move |t| {
+                assert!(t.free(guest, Some(Payload::destroy)));
+            });
+            assert!(matches!(Payload::look(table, guest), None | Some(3)));
+            free.join().unwrap();
+            assert_eq!(Payload::look(table, guest), None);
+        });
+    });
+}
+
+#[test]
+fn r44_two_inserts_of_one_guest() {
+    explore("get_or_alloc | get_or_alloc, guest", Some(3), || {
+        with_full_line(|_, table, objects| {
+            let guest = objects[2];
+            let other = spawn(table, move |t| ensure(t, guest, 3));
+            let mine = ensure(table, guest, 4);
+            assert_eq!(other.join().unwrap(), mine, "one variable");
+            assert_eq!(table.stats().live, 3);
+        });
+    });
+}
+
+/// One finds its line full and looks for a seat elsewhere, the other finds a lane
+/// that was freed.
+#[test]
+fn r44_one_object_at_home_and_as_a_guest() {
+    explore("free, get_or_alloc | get_or_alloc, guest", Some(2), || {
+        with_full_line(|_, table, objects| {
+            let (first, guest) = (objects[0], objects[2]);
+            let other = spawn(table, move |t| {
+                assert!(t.free(first, Some(Payload::destroy)));
+                ensure(t, guest, 3)
+            });
+            let mine = ensure(table, guest, 4);
+            assert_eq!(other.join().unwrap(), mine, "one variable");
+            assert_eq!(table.stats().live, 2);
+        });
+    });
+}
+
+/// G6: the lines of a guest are replaced under a lookup, and under a free.
+#[test]
+fn g6_a_guest_against_a_split() {
+    for freed in [false, true] {
+        explore(
+            &format!(
+                "{} a guest | alloc with a split",
+                if freed { "free" } else { "get" }
+            ),
+            Some(2),
+            move || {
+                with_full_line(|platform, table, objects| {
+                    let guest = objects[2];
+                    assert!(Payload::put(table, guest, 3));
+                    platform.cramp(false);
+                    let last = objects[3];
+                    let put = spawn(table, move |t| assert!(Payload::put(t, last, 4)));
+                    if freed {
+                        assert!(table.free(guest, Some(Payload::destroy)));
+                    } else {
+                        assert_eq!(Payload::look(table, guest), Some(3), "always there");
+                    }
+                    put.join().unwrap();
+                    assert_eq!(Payload::look(table, guest), (!freed).then_some(3));
+                    assert_eq!(Payload::look(table, last), Some(4));
+                });
+            },
+        );
+    }
+}
+
+/// G6: an insertion that is about to seat a guest meets the split of its segment.
+#[test]
+fn g6_alloc_of_a_guest_against_a_split() {
+    explore("alloc a guest | alloc with a split", Some(2), || {
+        with_full_line(|platform, table, objects| {
+            let (third, fourth) = (objects[2], objects[3]);
+            platform.cramp(false);
+            let put = spawn(table, move |t| assert!(Payload::put(t, third, 3)));
+            assert!(Payload::put(table, fourth, 4));
+            put.join().unwrap();
+            for (&obj, value) in objects.iter().zip([1, 1, 3, 4]) {
+                assert_eq!(Payload::look(table, obj), Some(value));
+            }
+        });
+    });
+}
+
+/// G11: the address 0 has a slot of its own, with the same promises.
+#[test]
+fn g11_two_inserts_of_null_and_a_free() {
+    explore("get_or_alloc | get_or_alloc, NULL", Some(2), || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        let other = spawn(&table, |t| ensure(t, 0, 3));
+        let mine = ensure(&table, 0, 4);
+        assert_eq!(other.join().unwrap(), mine, "one variable");
+        drop(table);
+        umbra_shadow::Smr::barrier(&platform);
+    });
+    explore("free, alloc | get, NULL", Some(2), || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        assert!(Payload::put(&table, 0, 1));
+        let other = spawn(&table, |t| {
+            assert!(t.free(0, Some(Payload::destroy)));
+            assert!(Payload::put(t, 0, 2));
+        });
+        assert!(matches!(Payload::look(&table, 0), None | Some(1 | 2)));
+        other.join().unwrap();
+        assert_eq!(Payload::look(&table, 0), Some(2));
+        table.free_all(Some(Payload::destroy));
+        drop(table);
+        umbra_shadow::Smr::barrier(&platform);
+    });
+}

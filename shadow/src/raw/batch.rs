@@ -1,0 +1,80 @@
+//! Lookups of many objects at once: what one of them waits for, memory, the others
+//! wait for at the same time.
+//!
+//! ```text
+//!  for all: hash, find the line, prefetch it
+//!  for all: match the head, prefetch the entry of the first match
+//!  for all: look
+//! ```
+//! The last step is the lookup of one object as it always is, and alone decides;
+//! the two before it only make it fast.
+
+use core::ptr::NonNull;
+
+use super::body::Body;
+use super::entry::Entry;
+use super::line::{Head, fingerprint};
+use super::type_core::Core;
+use crate::platform::Platform;
+use crate::sync::Ordering;
+
+/// Lookups in flight. More than the processor has line buffers for gains little,
+/// and 32 of them need no more than 512 bytes of stack.
+pub(crate) const BATCH: usize = 32;
+
+/// Asks for the line that `p` is in.
+#[inline]
+fn prefetch<T>(p: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a hint, which faults on no address. (By hand, for the intrinsic wants
+    // SSE, which the kernel's target has not.)
+    unsafe {
+        core::arch::asm!("prefetcht0 [{}]", in(reg) p, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = p;
+}
+
+impl<P: Platform> Body<P> {
+    /// [`get`](Self::get) for each of `objs`, at most [`BATCH`], into `found`,
+    /// which is as long.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    pub(super) unsafe fn get_batch(
+        &self,
+        core: &Core<P>,
+        objs: &[usize],
+        found: &mut [Option<NonNull<u8>>],
+    ) {
+        let mut glances = [None; BATCH];
+        for (glance, &obj) in glances.iter_mut().zip(objs) {
+            *glance = self.glance(core.hash(obj));
+            if let Some((line, _)) = *glance {
+                prefetch(line);
+            }
+        }
+        for (glance, &obj) in glances.iter().zip(objs) {
+            if let Some((line, _)) = *glance {
+                // Relaxed, twice: a guess, which nothing is read through.
+                let head = Head(line.head.load(Ordering::Relaxed));
+                if let Some(lane) = head.matches(fingerprint(core.hash(obj))).next() {
+                    // Relaxed: as above.
+                    prefetch(line.slots[lane].load(Ordering::Relaxed));
+                }
+            }
+        }
+        for ((glance, &obj), found) in glances.iter().zip(objs).zip(found) {
+            let hash = core.hash(obj);
+            // SAFETY: the caller's contract.
+            let entry = unsafe {
+                match *glance {
+                    _ if obj == 0 => self.get_null(),
+                    Some((line, mask)) => self.get_at(line, mask, hash, obj),
+                    None => self.get_slowly(hash, obj),
+                }
+            };
+            *found = entry.map(Entry::data);
+        }
+    }
+}
