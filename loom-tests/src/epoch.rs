@@ -136,6 +136,8 @@ unsafe impl Smr for RealEpoch {
         unsafe { self.defer(link) }
     }
 
+    fn assist(&self) {}
+
     fn barrier(&self) {
         while *self.0.pending.lock().unwrap() > 0 {
             self.pin().flush();

@@ -162,6 +162,8 @@ unsafe impl Smr for Tracked {
         self.reclaim();
     }
 
+    fn assist(&self) {}
+
     fn barrier(&self) {
         while !self.0.state.lock().unwrap().waiting.is_empty() {
             self.reclaim();

@@ -183,6 +183,8 @@ unsafe impl Smr for Rcu {
         self.push(link);
     }
 
+    fn assist(&self) {}
+
     fn barrier(&self) {
         while *self.0.pending.lock().unwrap() > 0 {
             if !self.work() {

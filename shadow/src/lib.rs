@@ -34,6 +34,7 @@ mod error;
 mod platform;
 mod raw;
 mod registry;
+mod session;
 #[doc(hidden)]
 pub mod sync;
 mod table;
@@ -51,4 +52,5 @@ pub use map::ShadowMap;
 pub use platform::{AllocFlags, Link, Memory, Platform, Progress, Smr};
 pub use raw::{Dtor, MAX_ALIGN, Stats};
 pub use registry::ShadowTable;
+pub use session::Session;
 pub use table::{Lookup, Table};

@@ -43,8 +43,9 @@ pub unsafe trait Smr {
     unsafe fn retire(&self, link: NonNull<Link>);
 
     /// A writer has just added to what waits: a chance to do a bounded part of
-    /// what is ripe, where nobody else is there to do it. Under no guard.
-    fn assist(&self) {}
+    /// what is ripe, where nobody else is there to do it. Under no guard, at the end
+    /// of the operation.
+    fn assist(&self);
 
     /// Returns when everything retired before the call has been reclaimed, and
     /// what such a link's reclaim retired in turn, twice over.

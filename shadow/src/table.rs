@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 use crate::error::{AllocError, OutOfMemory};
 use crate::platform::{AllocFlags, Platform};
 use crate::raw::{BATCH, Core, Dtor, Stats};
+use crate::session::Session;
 
 /// What a lookup with a cookie found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,12 @@ impl<P: Platform> Table<P> {
         self.core().get(obj, guard)
     }
 
+    /// A reader that takes a guard for many lookups.
+    #[must_use]
+    pub fn session(&self) -> Session<'_, P> {
+        Session::new(self)
+    }
+
     /// [`get`](Self::get) of each of `objs`, into the same place of `found`.
     ///
     /// Thirty-two at a time are in flight, so that a large table's lookups wait for
@@ -118,7 +125,6 @@ impl<P: Platform> Table<P> {
     /// A cookie says which object the address belonged to: a number that another
     /// object at the same address does not have, such as a generation or a time of
     /// birth. A variable made without one has the cookie 0.
-    #[must_use]
     pub fn get_with_cookie(
         &self,
         obj: usize,

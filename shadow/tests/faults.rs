@@ -72,6 +72,10 @@ fn g6_growth_without_memory_is_put_off() {
             // SAFETY: the caller's contract.
             unsafe { self.0.retire(link) }
         }
+        fn assist(&self) {
+            self.0.assist();
+        }
+
         fn barrier(&self) {
             self.0.barrier();
         }

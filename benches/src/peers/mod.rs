@@ -44,7 +44,6 @@ crate::no_session!(
     SccIndex,
     SccMap,
     Sharded,
-    Umbra,
 );
 #[cfg(have_lfht)]
 crate::no_session!(Lfht);

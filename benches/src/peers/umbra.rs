@@ -4,15 +4,15 @@
 //! fixed as the peers' are: two runs must do the same work.
 
 use crate::keys::Keys;
-use crate::{Lookup, Map, Payload};
+use crate::{InSession, Lookup, Map, Payload};
 use core::alloc::Layout;
 use core::convert::Infallible;
 use core::ptr::NonNull;
-use umbra_shadow::{AllocFlags, Epoch, Link, Memory, Platform, Smr, Table};
+use umbra_shadow::{AllocFlags, Epoch, Link, Memory, Platform, Session, Smr, Table};
 
 /// [`Epoch`] with the constant seed that [`Platform`] has by default.
 #[derive(Clone, Copy, Debug)]
-struct FixedSeed;
+pub struct FixedSeed;
 
 // SAFETY: every operation is `Epoch`'s, which keeps the contract.
 unsafe impl Smr for FixedSeed {
@@ -27,6 +27,10 @@ unsafe impl Smr for FixedSeed {
     unsafe fn retire(&self, link: NonNull<Link>) {
         // SAFETY: the caller keeps the same contract.
         unsafe { Epoch.retire(link) }
+    }
+
+    fn assist(&self) {
+        Epoch.assist();
     }
 
     fn barrier(&self) {
@@ -93,6 +97,33 @@ impl Lookup for Umbra {
         self.0
             .get(key, guard)
             .map(|data| unsafe { Self::word(data) })
+    }
+
+    #[inline]
+    fn get_many(&self, keys: &[usize], guard: &Self::Guard<'_>, words: &mut [u64]) {
+        let mut found = [None; 32];
+        for (keys, words) in keys.chunks(32).zip(words.chunks_mut(32)) {
+            let found = &mut found[..keys.len()];
+            self.0.get_many(keys, found, guard);
+            for (found, word) in found.iter().zip(words) {
+                // SAFETY: found under `guard`.
+                *word = found.map_or(0, |data| unsafe { Self::word(data) });
+            }
+        }
+    }
+}
+
+impl InSession for Umbra {
+    type Session<'a> = Session<'a, FixedSeed>;
+
+    fn session(&self) -> Self::Session<'_> {
+        self.0.session()
+    }
+
+    #[inline]
+    fn get_in(&self, key: usize, session: &mut Self::Session<'_>) -> Option<u64> {
+        // SAFETY: found in the session, whose next call is yet to come.
+        session.get(key).map(|data| unsafe { Self::word(data) })
     }
 }
 

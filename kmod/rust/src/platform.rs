@@ -97,6 +97,10 @@ unsafe impl Smr for Kernel {
         }
     }
 
+    fn assist(&self) {
+        // The work item does it all.
+    }
+
     fn barrier(&self) {
         // A type's link is retired again by its own reclaim, so what was retired
         // before the call may be another two runs away.

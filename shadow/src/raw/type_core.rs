@@ -12,7 +12,8 @@ use core::ptr::NonNull;
 
 use super::attic::Attic;
 use super::blocks::{fill, null};
-use super::body::{Body, Place, Step};
+use super::body::{Body, Place};
+use super::change::Step;
 use super::entry::{Dtor, Entry, SIZES, Spare, Unmade, Wanted};
 use super::limbo::{Limbo, NO_DTOR};
 use super::stripes::Stripes;

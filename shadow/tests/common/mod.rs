@@ -41,6 +41,10 @@ unsafe impl Smr for Counting {
         // SAFETY: the caller's contract.
         unsafe { Epoch.retire(link) }
     }
+    fn assist(&self) {
+        Epoch.assist();
+    }
+
     fn barrier(&self) {
         Epoch.barrier();
     }

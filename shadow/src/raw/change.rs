@@ -1,0 +1,344 @@
+//! Changing: an entry is put into a lane, or into the attic, and committed by its
+//! own line's head; it leaves by the head of the line that it stands in.
+//!
+//! ```text
+//!  own line has a lane    claim the slot, then head + lane + version
+//!  another of the group   claim the slot there, head there + lane,
+//!                         then own head + guest bit + version
+//!  neither                link the node, then own head + attic bit + version
+//! ```
+//! The last step is the one CAS that decides between insertions of one object: it
+//! fails if anybody has inserted into the line since it was looked at, and then
+//! what was put elsewhere is taken out again.
+
+use super::body::{Body, Place};
+use super::entry::{Entry, Spare, State};
+use super::line::{ATTIC, FREE, Head, Line, fingerprint, guest};
+use super::list;
+use super::segment::Lines;
+use super::type_core::Core;
+use crate::platform::Platform;
+use crate::sync::Ordering;
+
+/// What an attempt to take a lane came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    Taken,
+    /// The head had changed.
+    Lost,
+    /// No lane.
+    None,
+}
+
+/// What an attempt to leave a lane came to.
+enum Leave {
+    Left,
+    /// The lines are being replaced.
+    Frozen,
+    /// The head had changed.
+    Again,
+}
+
+/// What an attempt to insert came to.
+pub(super) enum Step {
+    /// The object has a variable.
+    Exists(Entry),
+    /// The object's variable is being constructed.
+    Wait,
+    /// An entry is needed to go on; a prefixed one if so.
+    NeedEntry(bool),
+    /// The line needs a renewal to go on.
+    Worn,
+    /// The entry is in, reserved.
+    Done(Entry, Place),
+    /// The entry was in the list for a moment and cannot be used again: retire it.
+    Spent(Entry),
+}
+
+impl<P: Platform> Body<P> {
+    /// What an entry that is there means for an insertion of its object.
+    fn meet(entry: Entry) -> Step {
+        match entry.state() {
+            State::Live => Step::Exists(entry),
+            _ => Step::Wait,
+        }
+    }
+
+    /// [`insert`](Self::insert) of the address 0.
+    ///
+    /// # Safety
+    /// As `insert`.
+    unsafe fn insert_null(&self, hash: u64, spare: &mut Spare<'_, P>) -> Step {
+        loop {
+            // SAFETY: the caller's contract.
+            let there = unsafe { self.null_entry() };
+            if let Some(there) = there.filter(|&there| Self::stands(there)) {
+                return Self::meet(there);
+            }
+            let Some(entry) = spare.entry else {
+                return Step::NeedEntry(false);
+            };
+            self.reserve(hash);
+            // AcqRel: publishes the entry to `null_entry`, and keeps what the dead
+            // one's release published. (Its address cannot come back under the
+            // guard.) Relaxed on failure: the slot is looked at anew.
+            let put = self.null.compare_exchange(
+                there.map_or(core::ptr::null_mut(), Entry::as_ptr),
+                entry.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if put.is_ok() {
+                spare.entry = None;
+                return Step::Done(entry, Place::Null);
+            }
+            self.settle(hash);
+        }
+    }
+
+    /// Tries to put `spare` in for `obj`; takes the entry out of it if it does.
+    /// Counts it in `busy` then.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get); `spare` is unlinked, the caller's own, and of this
+    /// hash and object.
+    pub(super) unsafe fn insert(
+        &self,
+        core: &Core<P>,
+        hash: u64,
+        obj: usize,
+        spare: &mut Spare<'_, P>,
+    ) -> Step {
+        if obj == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { self.insert_null(hash, spare) };
+        }
+        // No lane could be claimed, though some are free in the heads: their last
+        // users are not quite done.
+        let mut crowded = false;
+        loop {
+            let lines = self.lines(hash);
+            let line = lines.line(hash);
+            // Acquire: as in `get`.
+            let head = Head(line.head.load(Ordering::Acquire));
+            if head.is_frozen() {
+                // SAFETY: the caller's contract.
+                unsafe { self.help(&lines, hash, core) };
+                continue;
+            }
+            // SAFETY: the caller's contract.
+            let found = unsafe {
+                Self::look(line, head, hash, obj, Self::stands)
+                    .or_else(|| Self::look_around(&lines, head, hash, obj, Self::stands))
+            };
+            if let Some(entry) = found {
+                // A guest is perhaps not committed, and so perhaps taken out again;
+                // it is the same object's, so waiting is in order.
+                return Self::meet(entry);
+            }
+            let full = crowded
+                || head.free().next().is_none()
+                    && lines.others(hash).all(|line| {
+                        // Relaxed: a look only.
+                        let head = Head(line.head.load(Ordering::Relaxed));
+                        head.free().next().is_none()
+                    });
+            let mut at = None;
+            if head.has_attic() || full {
+                // SAFETY: the caller's contract.
+                let position = unsafe { self.attic.search(hash, obj) };
+                if position.found {
+                    // SAFETY: found under the guard, with the key of an entry.
+                    let entry = unsafe { Entry::of_node(position.cur) };
+                    if entry.state() == State::Dead {
+                        // SAFETY: protected by the guard. The next search
+                        // unlinks it.
+                        unsafe { list::mark(position.cur) };
+                        continue;
+                    }
+                    // As for a guest.
+                    return Self::meet(entry);
+                }
+                at = Some(position);
+            }
+            if head.is_worn() {
+                return Step::Worn;
+            }
+            let Some(entry) = spare.entry.filter(|entry| !full || entry.is_prefixed()) else {
+                return Step::NeedEntry(full);
+            };
+            self.reserve(hash);
+            let mut seated = Self::take_lane(line, head, entry, hash, spare, true);
+            if seated == Seat::Taken {
+                lines.count_up();
+                spare.entry = None;
+                return Step::Done(entry, Place::Lane);
+            }
+            for other in lines.others(hash) {
+                if seated != Seat::None {
+                    break;
+                }
+                // Acquire: as in `get`.
+                let others = Head(other.head.load(Ordering::Acquire));
+                if !others.is_frozen() {
+                    seated = Self::take_lane(other, others, entry, hash, spare, false);
+                }
+            }
+            match (seated, at) {
+                (Seat::Lost, _) => self.settle(hash),
+                (Seat::Taken, _) => {
+                    spare.entry = None;
+                    lines.count_up();
+                    if Self::commit(line, head, head.with(guest(hash)).counted()) {
+                        return Step::Done(entry, Place::Lane);
+                    }
+                    entry.cancel();
+                    // SAFETY: the caller's contract; we cancelled it.
+                    unsafe { self.unlink(core, hash, entry, Place::Lane) };
+                    self.settle(hash);
+                    return Step::Spent(entry);
+                }
+                (Seat::None, Some(at)) if full => {
+                    // SAFETY: found under this guard; the entry is ours, unlinked.
+                    if !unsafe { list::link(&at, entry.node()) } {
+                        self.settle(hash);
+                        continue;
+                    }
+                    spare.entry = None;
+                    self.attic.count_up();
+                    if Self::commit(line, head, head.with(ATTIC).counted()) {
+                        return Step::Done(entry, Place::Attic);
+                    }
+                    entry.cancel();
+                    // SAFETY: as above.
+                    unsafe { self.unlink(core, hash, entry, Place::Attic) };
+                    self.settle(hash);
+                    return Step::Spent(entry);
+                }
+                (Seat::None, _) => {
+                    self.settle(hash);
+                    crowded = true;
+                }
+            }
+        }
+    }
+
+    /// Puts an entry into a free lane of a line, by its head; counts an insertion
+    /// if it is the entry's own line.
+    fn take_lane(
+        line: &Line,
+        head: Head,
+        entry: Entry,
+        hash: u64,
+        spare: &mut Spare<'_, P>,
+        own: bool,
+    ) -> Seat {
+        for lane in head.free() {
+            // Release: pairs with the acquire loads of the slot: the entry's
+            // contents are visible. Relaxed on failure: another lane is tried.
+            let claimed = line.slots[lane].compare_exchange(
+                FREE,
+                entry.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            if claimed.is_err() {
+                continue;
+            }
+            let next = head.place(lane, fingerprint(hash));
+            if Self::commit(line, head, if own { next.counted() } else { next }) {
+                return Seat::Taken;
+            }
+            // A lookup that remembers an older head may have met it there.
+            spare.seen = true;
+            // Release: whoever claims the slot next does so after us. (In a
+            // frozen line nobody does.)
+            line.slots[lane].store(FREE, Ordering::Release);
+            return Seat::Lost;
+        }
+        Seat::None
+    }
+
+    /// Changes a head that is still what the caller looked at.
+    fn commit(line: &Line, head: Head, next: Head) -> bool {
+        // Release: publishes the slot, or the entry in the attic. Acquire: keeps
+        // the release sequences of earlier commits in the chain that `freeze`
+        // reads from. Relaxed on failure: the line is looked at anew.
+        line.head
+            .compare_exchange(head.0, next.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Takes a dead entry out of where it stands.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get), or the caller's reservation keeps the body and it
+    /// holds any guard; the caller took the entry to `Dead`.
+    pub(super) unsafe fn unlink(&self, core: &Core<P>, hash: u64, entry: Entry, place: Place) {
+        match place {
+            Place::Lane => {}
+            Place::Attic => {
+                self.attic.count_down();
+                // SAFETY: the guard protects the list. The search does not return
+                // before the node is unlinked.
+                unsafe {
+                    list::mark(entry.node());
+                    self.attic.search(hash, entry.obj());
+                }
+                return;
+            }
+            Place::Null => {
+                // Release: who finds null or puts another entry there does so
+                // after us. Relaxed on failure: another one has been put there.
+                let _ = self.null.compare_exchange(
+                    entry.as_ptr(),
+                    core::ptr::null_mut(),
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                );
+                return;
+            }
+        }
+        loop {
+            let lines = self.lines(hash);
+            match Self::leave_lane(&lines, hash, entry) {
+                Leave::Left => {
+                    lines.count_down();
+                    // SAFETY: the caller's contract.
+                    unsafe { self.finish_ancestors(core, hash, lines.depth) };
+                    return;
+                }
+                // SAFETY: the caller's contract.
+                Leave::Frozen => unsafe { self.help(&lines, hash, core) },
+                Leave::Again => {}
+            }
+        }
+    }
+
+    /// Clears the lane of an entry, in its own line or where it is a guest.
+    fn leave_lane(lines: &Lines<P>, hash: u64, entry: Entry) -> Leave {
+        for line in core::iter::once(lines.line(hash)).chain(lines.others(hash)) {
+            // Acquire: as in `get`.
+            let head = Head(line.head.load(Ordering::Acquire));
+            if head.is_frozen() {
+                return Leave::Frozen;
+            }
+            // Relaxed: only compared with our own entry, which nobody else puts in.
+            let lane = head
+                .matches(fingerprint(hash))
+                .find(|&lane| line.slots[lane].load(Ordering::Relaxed) == entry.as_ptr());
+            if let Some(lane) = lane {
+                if !Self::commit(line, head, head.without(lane)) {
+                    return Leave::Again;
+                }
+                // Release: whoever claims the slot does so after the lane was
+                // cleared.
+                line.slots[lane].store(FREE, Ordering::Release);
+                return Leave::Left;
+            }
+        }
+        // An entry stands in one of its lines, until they are frozen.
+        debug_assert!(false, "a committed entry stands in its lines");
+        Leave::Again
+    }
+}

@@ -1,0 +1,206 @@
+//! Finding: lookups, and what writers look for.
+//!
+//! A lookup glances at the line that the mask in force names and is done if it
+//! finds a match, or if there is none, the line is not extended, and the mask is
+//! still in force. Everything else is out of line.
+
+use super::body::{Body, Place};
+use super::entry::{Entry, State};
+use super::line::{Head, Line, fingerprint, is_entry};
+use super::segment::Lines;
+use crate::platform::Platform;
+use crate::sync::Ordering;
+
+impl<P: Platform> Body<P> {
+    /// The line of a hash by the mask in force, if its slot has a segment; it may
+    /// be one heir too far to the left, unless the mask is still the same after.
+    #[inline(always)]
+    pub(super) fn glance(&self, hash: u64) -> Option<(&Line, usize)> {
+        // Acquire: as in `lines`.
+        let mask = self.mask.load(Ordering::Acquire);
+        // Acquire: as in `lines`.
+        let tagged = self.slot(hash as usize & mask)?.load(Ordering::Acquire);
+        // SAFETY: found in the directory under the caller's guard, which outlives
+        // the borrow of the body.
+        let segment = unsafe { Self::untagged(tagged).0.as_ref() }?;
+        Some((segment.line(hash), mask))
+    }
+
+    /// Whether a glance with this mask was at the right line.
+    #[inline]
+    pub(super) fn still(&self, mask: usize) -> bool {
+        // An heir is published after the mask that it needs, so with this mask
+        // still in force the segment's depth was not above it. Relaxed: the load
+        // of the slot acquired the newer mask with the heir.
+        self.mask.load(Ordering::Relaxed) == mask
+    }
+
+    /// The live entry of `obj`: loads only.
+    ///
+    /// # Safety
+    /// The caller holds a guard that is older than its pointer to this body.
+    #[inline(always)]
+    pub(super) unsafe fn get(&self, hash: u64, obj: usize) -> Option<Entry> {
+        match self.glance(hash) {
+            // SAFETY: the caller's contract.
+            Some((line, mask)) => unsafe { self.get_at(line, mask, hash, obj) },
+            // SAFETY: as above.
+            None => unsafe { self.get_slowly(hash, obj) },
+        }
+    }
+
+    /// [`get`](Self::get) after a [`glance`](Self::glance).
+    ///
+    /// # Safety
+    /// As [`get`](Self::get); the glance was under the same guard.
+    #[inline(always)]
+    pub(super) unsafe fn get_at(
+        &self,
+        line: &Line,
+        mask: usize,
+        hash: u64,
+        obj: usize,
+    ) -> Option<Entry> {
+        // Acquire: pairs with the commits: the slots of the taken lanes, and
+        // what an extended line has in the attic, are visible.
+        let head = Head(line.head.load(Ordering::Acquire));
+        // SAFETY: the caller's contract.
+        if let Some(entry) = unsafe { Self::look(line, head, hash, obj, Entry::is_live) } {
+            return Some(entry);
+        }
+        if self.still(mask) && !head.is_extended() {
+            return None;
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.get_slowly(hash, obj) }
+    }
+
+    /// [`get`](Self::get), out of line: few variables, a split under way, or an
+    /// extended line.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn get_slowly(&self, hash: u64, obj: usize) -> Option<Entry> {
+        let lines = self.lines(hash);
+        let line = lines.line(hash);
+        // Acquire: as in `get`.
+        let head = Head(line.head.load(Ordering::Acquire));
+        // SAFETY: the caller's contract, here and below.
+        unsafe {
+            Self::look(line, head, hash, obj, Entry::is_live)
+                .or_else(|| Self::look_around(&lines, head, hash, obj, Entry::is_live))
+                .or_else(|| head.has_attic().then(|| self.attic.get(hash, obj))?)
+        }
+    }
+
+    /// [`look`](Self::look) in the other lines of the group, if the head of the
+    /// object's own says that it may be there.
+    ///
+    /// # Safety
+    /// As [`look`](Self::look).
+    pub(super) unsafe fn look_around(
+        lines: &Lines<P>,
+        head: Head,
+        hash: u64,
+        obj: usize,
+        wanted: impl Fn(Entry) -> bool,
+    ) -> Option<Entry> {
+        if !head.may_have_guest(hash) {
+            return None;
+        }
+        lines.others(hash).find_map(|line| {
+            // Acquire: as in `get`.
+            let head = Head(line.head.load(Ordering::Acquire));
+            // SAFETY: the caller's contract.
+            unsafe { Self::look(line, head, hash, obj, &wanted) }
+        })
+    }
+
+    /// The entry of the address 0, whatever its state.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    pub(super) unsafe fn null_entry(&self) -> Option<Entry> {
+        // Acquire: pairs with the CAS in `insert_null`: the entry's contents are
+        // visible.
+        let entry = self.null.load(Ordering::Acquire);
+        // SAFETY: found under the caller's guard.
+        (!entry.is_null()).then(|| unsafe { Entry::of(entry) })
+    }
+
+    /// The live entry of the address 0.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    #[cold]
+    pub(super) unsafe fn get_null(&self) -> Option<Entry> {
+        // SAFETY: the caller's contract.
+        unsafe { self.null_entry() }.filter(|&entry| entry.is_live())
+    }
+
+    /// The live or reserved entry of `obj`, for a writer.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    pub(super) unsafe fn find(&self, hash: u64, obj: usize) -> Option<(Entry, Place)> {
+        if obj == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { self.null_entry() }.map(|entry| (entry, Place::Null));
+        }
+        let lines = self.lines(hash);
+        let line = lines.line(hash);
+        // Acquire: as in `get`.
+        let head = Head(line.head.load(Ordering::Acquire));
+        // SAFETY: the caller's contract.
+        let found = unsafe {
+            Self::look(line, head, hash, obj, Self::stands)
+                .or_else(|| Self::look_around(&lines, head, hash, obj, Self::stands))
+        };
+        if let Some(entry) = found {
+            return Some((entry, Place::Lane));
+        }
+        if !head.has_attic() {
+            return None;
+        }
+        // SAFETY: the caller's contract.
+        let at = unsafe { self.attic.search(hash, obj) };
+        // SAFETY: found under the guard, with the key of an entry.
+        at.found
+            .then(|| (unsafe { Entry::of_node(at.cur) }, Place::Attic))
+    }
+
+    pub(super) fn stands(entry: Entry) -> bool {
+        entry.state() != State::Dead
+    }
+
+    /// The entry of `obj` in a line that is as wanted. (A dead one is passed: a
+    /// newer one of the same object may stand behind it.)
+    ///
+    /// # Safety
+    /// As [`get`](Self::get); the line was found under the guard.
+    #[inline(always)]
+    pub(super) unsafe fn look(
+        line: &Line,
+        head: Head,
+        hash: u64,
+        obj: usize,
+        wanted: impl Fn(Entry) -> bool,
+    ) -> Option<Entry> {
+        for lane in head.matches(fingerprint(hash)) {
+            // SAFETY: a lane of a head is below LANES. Acquire: pairs with the
+            // claim of the slot, which may be younger than the head: the entry's
+            // contents are visible.
+            let slot = unsafe { line.slots.get_unchecked(lane) }.load(Ordering::Acquire);
+            if is_entry(slot) {
+                // SAFETY: reached from the body under the guard.
+                let entry = unsafe { Entry::of(slot) };
+                if entry.obj() == obj && wanted(entry) {
+                    return Some(entry);
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,263 @@
+//! What one caller sees: cookies, the variable of NULL, batches, sessions, objects
+//! whose hashes collide, and what freeing costs.
+
+mod common;
+
+use std::alloc::Layout;
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use common::{Counting, FLAGS, count_dtor, counter, look, object, put, put_counter};
+use umbra_shadow::{
+    AllocFlags, Epoch, Link, Lookup, Memory, Platform, Progress, ShadowMap, ShadowTable, Smr, Table,
+};
+
+const MANY: usize = if cfg!(miri) { 40 } else { 20_000 };
+
+fn table() -> (Counting, Table<Counting>) {
+    let platform = Counting::default();
+    let table = Table::new(platform.clone(), 1).unwrap();
+    (platform, table)
+}
+
+#[test]
+fn g10_a_cookie_that_does_not_match_is_stale() {
+    let (platform, table) = table();
+    let made = table.alloc_with_cookie(object(1), 7, 8, FLAGS, |_| Ok::<(), ()>(()));
+    assert!(put(&table, object(2), 2));
+    let guard = platform.pin();
+    let data = made.unwrap();
+    assert_eq!(
+        table.get_with_cookie(object(1), 7, &guard),
+        Lookup::Live(data)
+    );
+    assert_eq!(table.get(object(1), &guard), Some(data), "who does not ask");
+    for (obj, cookie, answer) in [
+        (object(1), 8, Lookup::Stale),
+        (object(1), 0, Lookup::Stale),
+        (object(2), 7, Lookup::Stale),
+        (object(3), 7, Lookup::Absent),
+    ] {
+        assert_eq!(table.get_with_cookie(obj, cookie, &guard), answer);
+    }
+    assert!(matches!(
+        table.get_with_cookie(object(2), 0, &guard),
+        Lookup::Live(_)
+    ));
+    drop(guard);
+    // The next object at the address: the old variable goes, the new one is its own.
+    assert!(table.free(object(1), None));
+    let made = table.alloc_with_cookie(object(1), 8, 8, FLAGS, |_| Ok::<(), ()>(()));
+    assert_eq!(
+        table.get_with_cookie(object(1), 8, &platform.pin()),
+        Lookup::Live(made.unwrap())
+    );
+    let before = table.stats().generation;
+    table.free_all(None);
+    assert_eq!(table.stats().generation, before + 1);
+}
+
+#[test]
+fn g11_null_has_a_slot_of_its_own() {
+    let (platform, table) = table();
+    let n = counter();
+    put_counter(&table, 0, n);
+    assert!(!put(&table, 0, 9), "one variable");
+    assert!(look(&table, 0).is_some());
+    let stats = table.stats();
+    assert_eq!((stats.live, stats.splits, stats.attic), (1, 0, 0));
+    let mut seen = Vec::new();
+    table.for_each(|obj, _| seen.push(obj));
+    assert_eq!(seen, [0]);
+    assert!(table.free(0, Some(count_dtor)));
+    assert!(!table.free(0, Some(count_dtor)));
+    assert_eq!(look(&table, 0), None);
+    put_counter(&table, 0, n);
+    table.free_all(Some(count_dtor));
+    platform.barrier();
+    assert_eq!(n.load(SeqCst), 2);
+    drop(table);
+    platform.barrier();
+    assert_eq!(platform.blocks(), 0);
+}
+
+#[test]
+fn get_many_answers_as_get_does() {
+    let (platform, table) = table();
+    (0..MANY)
+        .step_by(2)
+        .for_each(|i| assert!(put(&table, object(i), i as u64)));
+    assert!(put(&table, 0, 1));
+    let mut objects: Vec<usize> = (0..MANY).map(object).collect();
+    objects[17] = 0;
+    let guard = platform.pin();
+    for len in [0, 1, 31, 32, 33, MANY] {
+        let objects = &objects[..len];
+        let mut found = vec![Some(NonNull::dangling()); len];
+        table.get_many(objects, &mut found, &guard);
+        for (&obj, &found) in objects.iter().zip(&found) {
+            assert_eq!(found, table.get(obj, &guard), "{obj:#x}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "a place for each object")]
+fn get_many_wants_a_place_for_each_object() {
+    let (platform, table) = table();
+    table.get_many(&[1, 2], &mut [None], &platform.pin());
+}
+
+#[test]
+fn a_session_finds_and_lets_reclamation_go_on() {
+    let (platform, table) = table();
+    let n = counter();
+    (0..100).for_each(|i| put_counter(&table, object(i), n));
+    let mut session = table.session();
+    for i in 0..100 {
+        assert!(session.get(object(i)).is_some());
+        assert!(table.free(object(i), Some(count_dtor)));
+        for _ in 0..200 {
+            assert!(session.get(object(i)).is_none());
+        }
+    }
+    // Its own guard was renewed all along, so most have been destroyed by now.
+    #[cfg(not(miri))]
+    assert!(n.load(SeqCst) > 0, "nothing reclaimed under a session");
+    session.rest();
+    platform.barrier();
+    assert_eq!(n.load(SeqCst), 100);
+}
+
+/// The objects that a hash of few bits would put together, and those that share
+/// all but a few bits of ours: everything is found, and what is long is visible.
+#[test]
+fn g12_d10_colliding_objects_are_found_and_visible() {
+    // The inverse of the hash's multiplier, by Newton's iteration.
+    let k = 0xD6E8_FEB8_6659_FD93_u64;
+    let mut inverse = k;
+    (0..6).for_each(|_| inverse = inverse.wrapping_mul(2u64.wrapping_sub(k.wrapping_mul(inverse))));
+    assert_eq!(k.wrapping_mul(inverse), 1);
+    let seed = 0x9E37_79B9_0000_0000_u64;
+    let collide = |i: u64| ((0x0123_4567 + (i << 46)).wrapping_mul(inverse) ^ seed) as usize;
+    let (platform, table) = table();
+    let n = if cfg!(miri) { 40 } else { 600 };
+    (0..n).for_each(|i| assert!(put(&table, collide(i), i)));
+    (0..n).for_each(|i| assert_eq!(look(&table, collide(i)), Some(i)));
+    let stats = table.stats();
+    assert!(stats.attic > 0 && stats.longest > 0, "{stats:?}");
+    if !cfg!(miri) {
+        assert!(stats.lines < 64 * 252, "no endless splitting: {stats:?}");
+    }
+    (0..n).for_each(|i| assert!(table.free(collide(i), None)));
+    platform.barrier();
+    assert_eq!((table.stats().live, table.stats().pending), (0, 0));
+}
+
+/// D10: as many objects of a slab as there may be, and as many variables of NULL.
+#[test]
+fn d10_no_chain_grows_with_the_table() {
+    let (_, one) = table();
+    (0..MANY).for_each(|i| assert!(put(&one, object(i), 1)));
+    assert!(one.stats().longest <= 16, "{:?}", one.stats());
+    let shadows = ShadowTable::new(Epoch);
+    for id in 0..100 {
+        let made = shadows.alloc(0, id, 8, FLAGS, |_| Ok::<(), ()>(()));
+        made.unwrap();
+    }
+    shadows.for_each_type(|table| {
+        let stats = table.stats();
+        assert_eq!((stats.live, stats.longest), (1, 0));
+    });
+}
+
+/// R46: what the safe map hands out is shared; who changes it must exclude others,
+/// and cannot forget it (the compile-fail examples of [`ShadowMap`]).
+#[test]
+fn r46_callers_exclude_each_other_over_the_data() {
+    let map = ShadowMap::<Mutex<u64>>::new().unwrap();
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                for _ in 0..if cfg!(miri) { 10 } else { 1_000 } {
+                    let guard = Epoch.pin();
+                    let value = map.get_or_insert_with(object(1), &guard, Mutex::default);
+                    *value.unwrap().lock().unwrap() += 1;
+                }
+            });
+        }
+    });
+    let guard = Epoch.pin();
+    let total = *map.get(object(1), &guard).unwrap().lock().unwrap();
+    assert_eq!(total, if cfg!(miri) { 20 } else { 2_000 });
+}
+
+thread_local! {
+    static STEPS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Reclaims at once, for nobody else is there, and counts the steps: each is a
+/// bounded piece of work.
+#[derive(Clone)]
+struct Stepping;
+
+// SAFETY: used by one thread that holds no guard while it frees.
+unsafe impl Smr for Stepping {
+    type Guard = ();
+    fn pin(&self) {}
+    unsafe fn retire(&self, link: NonNull<Link>) {
+        loop {
+            STEPS.set(STEPS.get() + 1);
+            // SAFETY: retired once, and nobody holds a guard.
+            if unsafe { Link::reclaim(link) } == Progress::Done {
+                return;
+            }
+        }
+    }
+    fn assist(&self) {}
+    fn barrier(&self) {}
+}
+
+// SAFETY: `Epoch`'s memory.
+unsafe impl Memory for Stepping {
+    fn alloc_zeroed(&self, layout: Layout, flags: AllocFlags) -> Option<NonNull<u8>> {
+        Epoch.alloc_zeroed(layout, flags)
+    }
+    unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe { Epoch.dealloc(ptr, layout) }
+    }
+}
+
+impl Platform for Stepping {
+    fn relax(&self, flags: AllocFlags, round: u32) -> bool {
+        Epoch.relax(flags, round)
+    }
+}
+
+/// R57: the kernel walks the whole table for it.
+#[test]
+fn r57_freeing_an_id_costs_its_own_entries() {
+    static LEFT: AtomicUsize = AtomicUsize::new(0);
+    let cost = |others: usize| {
+        let shadows = ShadowTable::new(Stepping);
+        let add = |id, n: usize| {
+            for i in 0..n {
+                shadows
+                    .alloc(object(i), id, 8, FLAGS, |_| Ok::<(), ()>(()))
+                    .unwrap();
+            }
+        };
+        add(1, 10);
+        add(2, others);
+        STEPS.set(0);
+        shadows.free_all(1, None);
+        let steps = STEPS.get();
+        shadows.for_each_type(|table| LEFT.store(table.stats().live, SeqCst));
+        assert_eq!(LEFT.load(SeqCst), others, "the others stay");
+        steps
+    };
+    assert_eq!(cost(10), cost(MANY));
+}
