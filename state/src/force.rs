@@ -109,10 +109,11 @@ impl Engine {
                 clean_up(one, at, slots, settling, host);
             }
         }
-        if !pinned.iter().any(Pinned::is_free) {
-            return 0;
+        // Also where no patch goes yet: the states that are clean may begin anew.
+        if settling.freed || pinned.iter().any(Pinned::is_free) {
+            host.barrier();
+            settling.freed = false;
         }
-        host.barrier();
         let mut settled = 0;
         while let Some(at) = pinned.iter().position(Pinned::is_free) {
             let gone = pinned.remove(at);
@@ -123,12 +124,16 @@ impl Engine {
     }
 }
 
-/// The clean-up that is being made up for, in case the host panics in it.
+/// The clean-up that is being made up for, in case the host panics in it, and
+/// whether its destructors are still to be waited for.
 #[derive(Debug)]
 pub(crate) struct Settling {
     ticket: u64,
     index: usize,
     inside: Inside,
+    /// Shadows were freed, and no barrier has waited for their destructors yet.
+    /// Outlives the clean-up: a state's next life begins after that barrier.
+    pub(crate) freed: bool,
 }
 
 impl Settling {
@@ -136,6 +141,7 @@ impl Settling {
         ticket: 0,
         index: 0,
         inside: Inside::FRESH,
+        freed: false,
     };
 }
 
@@ -164,6 +170,8 @@ fn clean_up<H: Host>(
     let of = (&one.patch, state);
     let inside = &mut settling.inside;
     let _ = inside.call(of, Callback::PostUnpatch, Reason::Forced, host);
+    // Before the call, which may panic after it has freed.
+    settling.freed |= state.is_shadow;
     inside.free(&one.patch, state, host);
     let ended = match slot.count.load().phase() {
         Phase::Enabling => slot.count.abort(),
@@ -172,7 +180,10 @@ fn clean_up<H: Host>(
     debug_assert!(ended.is_ok(), "{ended:?}");
     slot.owed = 0;
     one.owes = one.owes.saturating_sub(1);
-    *settling = Settling::NONE;
+    *settling = Settling {
+        freed: settling.freed,
+        ..Settling::NONE
+    };
 }
 
 impl Transition {

@@ -13,10 +13,12 @@ impl Hook {
 }
 
 impl Engine {
-    /// Forgets the functions that `gone` names, in every patch: enabled, pinned
-    /// by force, and about to be enabled. Others may hook the same addresses
-    /// from then on. A running transition goes on without them. Nothing is
-    /// called: state callbacks do not care for targets (R40).
+    /// Forgets the functions that `gone` names, in every patch: enabled,
+    /// registered, pinned by force, and about to be enabled. Others may hook the
+    /// same addresses from then on. A running transition goes on without them; a
+    /// registered patch is refused until it is registered with functions that are
+    /// there ([`Refusal::NullFunction`](crate::Refusal::NullFunction)).
+    /// Nothing is called: state callbacks do not care for targets (R40).
     pub fn forget_functions(&mut self, gone: impl Fn(usize) -> bool) {
         let forget = |patch: &mut Patch| {
             for hook in &mut patch.hooks {
@@ -27,6 +29,7 @@ impl Engine {
         };
         let installed = &mut self.installed;
         installed.patches.iter_mut().for_each(forget);
+        installed.registered.iter_mut().for_each(forget);
         installed.functions.retain(|&function| !gone(function));
         if let Some(transition) = &mut self.transition {
             transition.incoming.iter_mut().for_each(forget);

@@ -388,6 +388,11 @@ impl Engine {
         let Some(transition) = self.transition.as_mut() else {
             return Status::Idle;
         };
+        // A settling whose host panicked may have freed shadows and not waited.
+        if self.settling.freed {
+            host.barrier();
+            self.settling.freed = false;
+        }
         let Some(cause) = transition.cause else {
             return match transition.plan.steps.get(transition.next).copied() {
                 Some(step) => forward(&self.installed, transition, step, host),

@@ -255,3 +255,27 @@ fn a_clean_up_that_panics_is_made_up_for_once() {
     assert_eq!(bench.lab.live(1), 0);
     bench.audit();
 }
+
+#[test]
+fn d8_after_a_panic_in_settle_a_state_begins_anew_once_its_destructors_have_run() {
+    for at in 0.. {
+        let mut bench = Bench::new();
+        bench.on(beside("A", &[1]));
+        bench.lab.stalls = 1;
+        assert_eq!(bench.disable("A"), Ok(Status::Stalled));
+        bench.engine.force(&mut bench.lab).unwrap();
+        assert_eq!(bench.run(), Status::Completed);
+        (bench.lab.stalls, bench.lab.quiescent) = (0, true);
+        bench.lab.trip_in = Some(at);
+        let settle = AssertUnwindSafe(|| bench.engine.settle(&mut bench.lab));
+        if catch_unwind(settle).is_ok() {
+            assert!(at > 5, "a panic at each moment of a settling");
+            return;
+        }
+        // The lab holds the order of what follows.
+        if bench.begin(beside("C", &[1])).is_ok() {
+            assert_eq!(bench.run(), Status::Completed);
+            assert_eq!(bench.lab.live(1), SHADOWS);
+        }
+    }
+}

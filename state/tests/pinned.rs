@@ -210,3 +210,21 @@ fn a_force_that_was_not_used_is_forgotten_when_the_transition_turns() {
     assert!(bench.engine.installed().pinned().is_empty());
     let _: &Engine = &bench.engine;
 }
+
+#[test]
+fn d8_settle_waits_for_destructors_also_where_no_patch_can_go() {
+    let mut bench = Bench::new();
+    bench.on(beside("A", &[1, 2]));
+    bench.on(beside("B", &[2]));
+    for (patch, ids) in [("B", &[2][..]), ("A", &[1, 2])] {
+        bench.lab.stalls = 1;
+        assert_eq!(bench.disable(patch), Ok(Status::Stalled));
+        force(&mut bench, &[(patch, ids)]);
+    }
+    let barriers = bench.lab.barriers;
+    // B may still use 2, so A stays; 1 is clean and may begin anew.
+    assert_eq!(leave(&mut bench, "A"), 0);
+    assert_eq!(bench.lab.barriers, barriers + 1);
+    bench.lab.stalls = 0;
+    bench.on(beside("C", &[1]));
+}

@@ -86,3 +86,23 @@ fn r40_a_target_that_goes_runs_no_callback() {
     let after = bench.picture();
     assert_eq!((before.0, before.1), (after.0, after.1));
 }
+
+#[test]
+fn d3_a_registered_patch_does_not_hook_what_is_gone() {
+    let mut bench = Bench::new();
+    let known = hooking("R", 1, &[10, 100]);
+    bench.engine.register(known, &mut bench.lab).unwrap();
+    unload(&mut bench);
+    // The address is another function's now.
+    bench.on(hooking("B", 2, &[100]));
+    let refused = bench.engine.enable_registered("R", &mut bench.lab);
+    assert!(
+        matches!(refused, Err(Refusal::NullFunction { function, index: 1, .. }) if function == name("f100")),
+        "{refused:?}"
+    );
+    // With the address of today it may come.
+    bench.engine.unregister("R", &mut bench.lab).unwrap();
+    bench.on(hooking("R", 1, &[10, 101]));
+    let by = |f: usize| bench.lab.hooked.get(&f).map(String::as_str);
+    assert_eq!((by(10), by(100)), (Some("R"), Some("B")));
+}

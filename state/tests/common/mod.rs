@@ -91,6 +91,8 @@ pub struct Lab {
     /// A switch panicked, so the next one may find its work done.
     half: bool,
     freed: BTreeSet<u64>,
+    /// Freed, and no barrier has come since: their destructors may still run.
+    unwaited: BTreeSet<u64>,
 }
 
 impl Lab {
@@ -119,6 +121,7 @@ impl Lab {
             trip_in: None,
             half: false,
             freed: BTreeSet::new(),
+            unwaited: BTreeSet::new(),
         }
     }
 
@@ -272,6 +275,13 @@ impl Host for Lab {
             self.unused(id);
             self.note(&format!("{id}.post_unpatch"));
         }
+        if callback == Callback::PrePatch && self.rules == Rules::Umbra {
+            assert!(
+                !self.unwaited.contains(&id),
+                "state {id} begins anew before the destructors of its last life: {:?}",
+                self.trace
+            );
+        }
         // Also one that fails: what it attached must not stay (D4).
         if callback == Callback::PrePatch && state.is_shadow {
             self.attach(id);
@@ -338,6 +348,7 @@ impl Host for Lab {
         self.note(&format!("free({})", state.id));
         self.shadows
             .free_all(state.id, state.shadow_dtor.or(Some(dtor)));
+        self.unwaited.insert(state.id);
         self.moment("free_shadows, done");
         self.freed.insert(state.id);
     }
@@ -347,6 +358,7 @@ impl Host for Lab {
         self.barriers += 1;
         self.note("barrier");
         Epoch.barrier();
+        self.unwaited.clear();
         self.moment("barrier, done");
     }
 
@@ -399,7 +411,16 @@ impl Host for Lab {
         self.moment("event");
         match event {
             Event::Refused(refusal) => self.refused.push(**refusal),
-            Event::Removed(patch) => self.note(&format!("removed({})", patch.name)),
+            Event::Removed(patch) => {
+                let waits = |s: &&State| self.unwaited.contains(&s.id);
+                assert!(
+                    self.rules != Rules::Umbra || patch.states.iter().find(waits).is_none(),
+                    "{} may be unloaded before its destructors have run: {:?}",
+                    patch.name,
+                    self.trace
+                );
+                self.note(&format!("removed({})", patch.name));
+            }
             Event::Ended(..) => self.note("ended"),
             Event::Reversed(_) => self.trace.push("reverse".into()),
             Event::Quarantined(patch, state) => self
