@@ -198,9 +198,11 @@ void *umbra_get_or_alloc(const struct umbra_type *type, void *obj, size_t size,
  * @obj: the object
  * @dtor: destructor, or NULL; runs once, later, in a context that may sleep.
  *	Call umbra_barrier() before the module that holds it goes.
+ *	A type remembers seven different ones; with an eighth the shadow
+ *	stays.
  *
  * Context: any but NMI.
- * Return: whether there was one.
+ * Return: whether there was one and it is detached.
  */
 bool umbra_free(const struct umbra_type *type, void *obj,
 		umbra_shadow_dtor_t dtor);

@@ -186,6 +186,7 @@ unsafe impl Smr for Rcu {
     fn assist(&self) {}
 
     fn barrier(&self) {
+        self.synchronize();
         while *self.0.pending.lock().unwrap() > 0 {
             if !self.work() {
                 loom::thread::yield_now();

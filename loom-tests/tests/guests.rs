@@ -188,3 +188,23 @@ fn g11_two_inserts_of_null_and_a_free() {
         umbra_shadow::Smr::barrier(&platform);
     });
 }
+
+/// A guest that is not committed stands in front of the one that is: who frees
+/// the live one is not misled.
+#[test]
+fn r44_free_of_a_guest_behind_one_that_is_not_committed() {
+    explore("alloc, free | alloc, guest", Some(2), || {
+        with_full_line(|_, table, objects| {
+            let guest = objects[2];
+            let other = spawn(table, move |t| {
+                let _ = Payload::put(t, guest, 3);
+            });
+            if Payload::put(table, guest, 4) {
+                assert_eq!(Payload::look(table, guest), Some(4));
+                let freed = table.free(guest, Some(Payload::destroy));
+                assert!(freed, "live, and ours alone to free");
+            }
+            other.join().unwrap();
+        });
+    });
+}

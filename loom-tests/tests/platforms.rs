@@ -162,3 +162,38 @@ fn g7_epoch_free_all_against_get() {
 fn g7_epoch_free_all_against_alloc() {
     epoch("epoch: free_all | alloc", Some(3), free_all_and_alloc);
 }
+
+static DESTROYED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+/// [`Payload::destroy`], noted for the first object.
+unsafe extern "C" fn noting(obj: *mut std::ffi::c_void, data: *mut std::ffi::c_void) {
+    if obj.addr() == 0x1000 {
+        DESTROYED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+    // SAFETY: the table's own call.
+    unsafe { Payload::destroy(obj, data) }
+}
+
+/// A free that returned is behind a barrier, though another thread's free is about
+/// to retire the type's link for both.
+#[test]
+fn g8_rcu_barrier_after_free() {
+    use std::sync::atomic::Ordering::SeqCst;
+    explore("free, barrier | free, rcu", Some(2), || {
+        DESTROYED.store(0, SeqCst);
+        let platform = Rcu::new();
+        let table = platform.table();
+        assert!(Payload::put(&table, 0x1000, 1));
+        assert!(Payload::put(&table, 0x2000, 1));
+        let other = {
+            let table = table.clone();
+            loom::thread::spawn(move || assert!(table.free(0x2000, Some(noting))))
+        };
+        assert!(table.free(0x1000, Some(noting)));
+        umbra_shadow::Smr::barrier(&platform);
+        assert_eq!(DESTROYED.load(SeqCst), 1, "freed, and a barrier since");
+        other.join().unwrap();
+        drop(table);
+        umbra_shadow::Smr::barrier(&platform);
+    });
+}

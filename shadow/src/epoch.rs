@@ -21,7 +21,7 @@
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::platform::{AllocFlags, Link, Memory, Platform, Progress, Smr};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -138,6 +138,19 @@ fn start_grace_period(lane: &'static Lane) {
     guard.flush();
 }
 
+/// Returns when every guard of now is gone.
+fn wait_for_guards() {
+    let gone = Arc::new(AtomicUsize::new(0));
+    let mark = Arc::clone(&gone);
+    // Release: pairs with the acquire below.
+    crossbeam_epoch::pin().defer(move || mark.store(1, Ordering::Release));
+    // Acquire: what happened under the guards is visible.
+    while gone.load(Ordering::Acquire) == 0 {
+        crossbeam_epoch::pin().flush();
+        std::thread::yield_now();
+    }
+}
+
 /// A chain of links on its way to another thread.
 struct Chain(NonNull<Link>);
 // SAFETY: retired links belong to the reclamation scheme; whoever holds the
@@ -151,6 +164,10 @@ impl Chain {
 
 /// Calls `reclaim` up to `budget` times for what is ripe in `lane`.
 fn reclaim(lane: &'static Lane, mut budget: usize) {
+    // Relaxed: a look; what is ripe by the next time is found then.
+    if lane.ripe.load(Ordering::Relaxed).is_null() {
+        return;
+    }
     // While the thread ends its flag may be gone: others reclaim then.
     if RECLAIMING.try_with(|r| r.replace(true)).unwrap_or(true) {
         return;
@@ -222,6 +239,7 @@ unsafe impl Smr for Epoch {
 
     fn barrier(&self) {
         let _one = BARRIER.lock().unwrap_or_else(PoisonError::into_inner);
+        wait_for_guards();
         for _ in 0..4 {
             // Relaxed: see `retire`; each round finds who missed the one before.
             let lane = &LANES[LANE.fetch_xor(1, Ordering::Relaxed) & 1];

@@ -47,8 +47,9 @@ pub unsafe trait Smr {
     /// of the operation.
     fn assist(&self);
 
-    /// Returns when everything retired before the call has been reclaimed, and
-    /// what such a link's reclaim retired in turn, twice over.
+    /// Returns when everything has been reclaimed that was retired before the call
+    /// or under a guard that was held at the call, and what such a link's reclaim
+    /// retired in turn, twice over.
     ///
     /// May sleep. Not under a guard: it would wait for itself.
     fn barrier(&self);

@@ -227,7 +227,16 @@ impl<P: Platform> Table<P> {
         self.core().for_each(&mut f);
     }
 
-    /// What the type holds.
+    /// How many variables a lookup finds; exact when nobody writes.
+    ///
+    /// Costs a look at each segment, a thousand variables.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.core().live()
+    }
+
+    /// What the type holds. Costs a look at each segment, and a walk over what
+    /// found no lane.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core().stats()

@@ -261,3 +261,20 @@ fn r57_freeing_an_id_costs_its_own_entries() {
     };
     assert_eq!(cost(10), cost(MANY));
 }
+
+/// G9: writers push on what waits, whichever way they made it.
+#[test]
+fn g9_free_all_and_growth_alone_do_not_pile_up() {
+    let (platform, table) = table();
+    let rounds = if cfg!(miri) { 5 } else { 500 };
+    for _ in 0..rounds {
+        (0..100).for_each(|i| assert!(put(&table, object(i), 1)));
+        table.free_all(None);
+    }
+    if !cfg!(miri) {
+        let held = platform.blocks();
+        assert!(held < rounds * 100 / 2, "{held} blocks of {}", rounds * 100);
+    }
+    platform.barrier();
+    assert_eq!(table.stats().pending, 0);
+}

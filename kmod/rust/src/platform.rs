@@ -102,8 +102,10 @@ unsafe impl Smr for Kernel {
     }
 
     fn barrier(&self) {
-        // A type's link is retired again by its own reclaim, so what was retired
-        // before the call may be another two runs away.
+        // Who is about to retire a type's link has preemption off until it has.
+        ffi::umbra_c_synchronize_rcu();
+        // The link is retired again by its own reclaim, so what was retired before
+        // the call may be another two runs away.
         for _ in 0..3 {
             loop {
                 ffi::umbra_c_flush_reclaim();

@@ -265,7 +265,7 @@ unsafe extern "C" fn umbra_free_all(ty: NonNull<c_void>, dtor: Option<Dtor>) {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn umbra_live(ty: NonNull<c_void>) -> c_ulong {
     // SAFETY: the caller's.
-    unsafe { table(ty) }.stats().live as c_ulong
+    unsafe { table(ty) }.live() as c_ulong
 }
 
 /// See `umbra.h`.

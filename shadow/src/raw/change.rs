@@ -132,9 +132,12 @@ impl<P: Platform> Body<P> {
                     .or_else(|| Self::look_around(&lines, head, hash, obj, Self::stands))
             };
             if let Some(entry) = found {
-                // A guest is perhaps not committed, and so perhaps taken out again;
-                // it is the same object's, so waiting is in order.
-                return Self::meet(entry);
+                // One that is not live is perhaps not committed, and so perhaps
+                // taken out again: it is the same object's, so waiting is in order,
+                // unless a live one stands behind it.
+                // SAFETY: the caller's contract.
+                let live = unsafe { Self::look_live(&lines, line, head, hash, obj) };
+                return Self::meet(live.unwrap_or(entry));
             }
             let full = crowded
                 || head.free().next().is_none()

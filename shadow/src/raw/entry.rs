@@ -264,6 +264,8 @@ impl Entry {
         wanted: &Wanted,
         flags: AllocFlags,
     ) -> Result<Self, Unmade> {
+        // Looked at first, so that a size that cannot be had is not interned.
+        Self::layout(wanted.size, true).ok_or(Unmade::Layout)?;
         let class = if wanted.prefixed || wanted.cookie != 0 {
             PREFIXED
         } else {

@@ -95,6 +95,25 @@ impl<P: Platform> Body<P> {
         }
     }
 
+    /// The live entry of `obj` in its group. Another caller's that is not committed,
+    /// and will be taken out again, may stand in front of it.
+    ///
+    /// # Safety
+    /// As [`look`](Self::look).
+    pub(super) unsafe fn look_live(
+        lines: &Lines<P>,
+        line: &Line,
+        head: Head,
+        hash: u64,
+        obj: usize,
+    ) -> Option<Entry> {
+        // SAFETY: the caller's contract.
+        unsafe {
+            Self::look(line, head, hash, obj, Entry::is_live)
+                .or_else(|| Self::look_around(lines, head, hash, obj, Entry::is_live))
+        }
+    }
+
     /// [`look`](Self::look) in the other lines of the group, if the head of the
     /// object's own says that it may be there.
     ///
@@ -140,7 +159,7 @@ impl<P: Platform> Body<P> {
         unsafe { self.null_entry() }.filter(|&entry| entry.is_live())
     }
 
-    /// The live or reserved entry of `obj`, for a writer.
+    /// The entry of `obj` to be freed: in a lane, a live one.
     ///
     /// # Safety
     /// As [`get`](Self::get).
@@ -154,10 +173,7 @@ impl<P: Platform> Body<P> {
         // Acquire: as in `get`.
         let head = Head(line.head.load(Ordering::Acquire));
         // SAFETY: the caller's contract.
-        let found = unsafe {
-            Self::look(line, head, hash, obj, Self::stands)
-                .or_else(|| Self::look_around(&lines, head, hash, obj, Self::stands))
-        };
+        let found = unsafe { Self::look_live(&lines, line, head, hash, obj) };
         if let Some(entry) = found {
             return Some((entry, Place::Lane));
         }

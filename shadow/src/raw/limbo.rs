@@ -130,6 +130,9 @@ impl<P: Platform> Core<P> {
                 Err(now) => head = now,
             }
         }
+        // A barrier waits for guards first, so it finds the link of whoever has set
+        // `queued` and not come to retire it.
+        let guard = self.platform().pin();
         // AcqRel: pairs with the other exchanges of `queued`. Either the round's
         // last exchange reads ours, and then sees the push, or we read its 0.
         if self.limbo.queued.swap(1, Ordering::AcqRel) == 0 {
@@ -137,13 +140,14 @@ impl<P: Platform> Core<P> {
             self.hold();
             self.retire_link();
         }
+        drop(guard);
         self.platform().assist();
     }
 
     fn retire_link(&self) {
         // SAFETY: `queued` says that it is ours to retire, and an ownership of the
         // core goes with it.
-        unsafe { self.platform().retire(NonNull::from(&self.link)) };
+        unsafe { self.platform().retire(self.me.cast()) };
     }
 
     /// A round: the grace period of what is ripening is over.

@@ -54,6 +54,8 @@ const SEED: u64 = !0xffff_ffff;
 pub(crate) struct Core<P: Platform> {
     /// Retired for all of the limbo.
     pub(super) link: Link,
+    /// The pointer that the core was made as, with leave to give its memory back.
+    pub(super) me: NonNull<Self>,
     platform: P,
     id: u64,
     seed: u64,
@@ -98,6 +100,7 @@ impl<P: Platform> Core<P> {
         // kernel stack has no room for all of it).
         unsafe {
             (&raw mut (*core).link).write(Link::new(Self::reclaim_limbo));
+            (&raw mut (*core).me).write(memory);
             (&raw mut (*core).platform).write(platform);
             (&raw mut (*core).id).write(id);
             (&raw mut (*core).seed).write(seed);
@@ -392,15 +395,15 @@ impl<P: Platform> Core<P> {
         // No guard from here on: the constructor may sleep and use the table, and
         // growing may allocate. The reservation keeps the body.
         ctor(reserved.entry.data()).map_err(AllocError::Ctor)?;
-        Ok(reserved.publish(flags))
+        let data = reserved.publish(flags);
+        core.platform.assist();
+        Ok(data)
     }
 
     /// Frees the variable of `obj`; its destructor runs after the grace period.
     pub(crate) fn free(&self, obj: usize, dtor: Option<Dtor>) -> bool {
-        let Some(kind) = self.limbo.kind(dtor.or(self.default_dtor)) else {
-            return false;
-        };
-        self.take(obj, |entry| {
+        let kind = || self.limbo.kind(dtor.or(self.default_dtor));
+        self.take(obj, kind, |entry, kind| {
             // SAFETY: `take` made us the one to retire it.
             unsafe { self.retire(entry, kind) };
         })
@@ -408,16 +411,25 @@ impl<P: Platform> Core<P> {
 
     /// Frees the variable of `obj`, with `f` run on its data before the return.
     pub(crate) fn free_now(&self, obj: usize, f: impl FnOnce(NonNull<u8>)) -> bool {
-        self.take(obj, |entry| {
-            f(entry.data());
-            // SAFETY: as above.
-            unsafe { self.retire(entry, NO_DTOR) };
-        })
+        self.take(
+            obj,
+            || Some(NO_DTOR),
+            |entry, kind| {
+                f(entry.data());
+                // SAFETY: as above.
+                unsafe { self.retire(entry, kind) };
+            },
+        )
     }
 
     /// Takes the variable of `obj` out of the list and gives it, with no guard
-    /// held, to `then`. False when there is none.
-    fn take(&self, obj: usize, then: impl FnOnce(Entry)) -> bool {
+    /// held and what `kind` said, to `then`. False when there is none, or no kind.
+    fn take(
+        &self,
+        obj: usize,
+        kind: impl FnOnce() -> Option<usize>,
+        then: impl FnOnce(Entry, usize),
+    ) -> bool {
         let hash = self.hash(obj);
         let guard = self.platform.pin();
         // Acquire: as in `entry_of`.
@@ -430,6 +442,9 @@ impl<P: Platform> Core<P> {
         let Some((found, place)) = (unsafe { body.find(hash, obj) }) else {
             return false;
         };
+        let Some(kind) = kind() else {
+            return false;
+        };
         if !found.kill() {
             // Being constructed, which is as if it came later; or already dead,
             // which is as if we came later.
@@ -438,7 +453,7 @@ impl<P: Platform> Core<P> {
         // SAFETY: as above, and we took the entry to Dead.
         unsafe { body.unlink(self, hash, found, place) };
         drop(guard);
-        then(found);
+        then(found, kind);
         true
     }
 
@@ -452,6 +467,7 @@ impl<P: Platform> Core<P> {
         if let Some(body) = NonNull::new(body) {
             // SAFETY: the swap gave it to us alone.
             unsafe { Body::retire(body, &self.platform, dtor.or(self.default_dtor)) };
+            self.platform.assist();
         }
     }
 
@@ -478,7 +494,11 @@ impl<P: Platform> Core<P> {
         // Acquire: as in `entry_of`.
         let body = self.body.load(Ordering::Acquire);
         // SAFETY: loaded under the guard.
-        let seen = unsafe { body.as_ref().map(|body| body.stats()) }.unwrap_or_default();
+        let body = unsafe { body.as_ref() };
+        // SAFETY: as above.
+        let seen = unsafe { body.map(|body| body.counts()) }.unwrap_or_default();
+        // SAFETY: as above.
+        let longest = unsafe { body.map_or(0, |body| body.longest()) };
         // Relaxed: statistics.
         let entries = self.entries.sum(Ordering::Relaxed);
         Stats {
@@ -486,8 +506,17 @@ impl<P: Platform> Core<P> {
             bytes: self.bytes.sum(Ordering::Relaxed),
             splits: self.splits.load(Ordering::Relaxed),
             generation: self.generation.load(Ordering::Relaxed),
+            longest,
             ..seen
         }
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        let _guard = self.platform.pin();
+        // Acquire: as in `entry_of`.
+        let body = self.body.load(Ordering::Acquire);
+        // SAFETY: loaded under the guard.
+        unsafe { body.as_ref().map_or(0, |body| body.counts().live) }
     }
 }
 

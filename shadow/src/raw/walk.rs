@@ -39,7 +39,7 @@ impl<P: Platform> Body<P> {
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn stats(&self) -> Stats {
+    pub(super) unsafe fn counts(&self) -> Stats {
         let attic = self.attic.count();
         // SAFETY: the caller's contract.
         let null = usize::from(unsafe { self.null_entry() }.is_some());
@@ -57,10 +57,17 @@ impl<P: Platform> Body<P> {
             live: entries.saturating_sub(busy),
             attic,
             lines: total,
-            // SAFETY: the caller's contract.
-            longest: unsafe { self.attic.longest_run() },
             ..Stats::default()
         }
+    }
+
+    /// The most entries that a lookup walks past in the attic.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get). Costs the whole attic.
+    pub(super) unsafe fn longest(&self) -> usize {
+        // SAFETY: the caller's contract.
+        unsafe { self.attic.longest_run() }
     }
 
     /// Calls `f` for each live entry of the segment that has the hash `at`, bits
