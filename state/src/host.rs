@@ -25,7 +25,10 @@ use crate::steps::Transition;
 /// In userspace any method may panic, and the engine may be stepped on, reversed
 /// or cancelled once that was caught. A switch that panicked has begun, and is
 /// asked for again, or for the way back; so are a `free_shadows` and a `barrier`.
-/// An event is not told twice.
+/// An event is not told twice. Exempt are
+/// [`Engine::target_coming`](crate::Engine::target_coming) and
+/// [`Engine::target_going`](crate::Engine::target_going), which call a host under
+/// [`Rules::Mainline`](crate::Rules) only: they keep no place to go on from.
 ///
 /// ```compile_fail
 /// # use umbra_state::*;

@@ -30,7 +30,7 @@ use crate::force::NotForceable;
 use crate::installed::Installed;
 use crate::mem::{OutOfMemory, push};
 use crate::name::Name;
-use crate::patch::{Callback, Difference, Object, Patch, State};
+use crate::patch::{Callback, Difference, Hook, Object, Patch, State};
 use crate::refusal::Refusal;
 use crate::rules::{self, Rules};
 use crate::transition::NotReversible;
@@ -221,7 +221,9 @@ impl Plan {
 
     fn functions(&self, from: bool, to: bool) -> impl Iterator<Item = usize> {
         let same = move |h: &&HookMove| h.from.is_some() == from && h.to.is_some() == to;
-        self.hooks.iter().filter(same).map(|h| h.function)
+        // What went with its module before the plan was made has no hook to change.
+        let there = self.hooks.iter().filter(|h| h.function != Hook::GONE);
+        there.filter(same).map(|h| h.function)
     }
 
     /// The patches that are no longer enabled afterwards, as positions.
@@ -418,6 +420,13 @@ pub fn plan(installed: &Installed, request: Request<'_>, rules: Rules) -> Result
         (Request::Force, None) => return Err(Refusal::NotForceable(NotForceable::Idle)),
         (_, Some(patch)) => return Err(Refusal::TransitionRunning { patch }),
         _ => {}
+    }
+    // The registered patch itself may be planned: that is how it is enabled.
+    if let Request::Enable(patch) = request
+        && let Some(known) = installed.registered.iter().find(|p| p.name == patch.name)
+        && !core::ptr::eq(known, patch)
+    {
+        return Err(Refusal::AlreadyRegistered { patch: patch.name });
     }
     match (request, rules) {
         (Request::Enable(patch), Rules::Umbra) => rules::umbra::enable(installed, patch),

@@ -240,11 +240,7 @@ impl Engine {
     /// # Errors
     /// A [`Refusal`]; nothing changed, and the patch is dropped.
     pub fn enable<H: Host>(&mut self, patch: Patch, host: &mut H) -> Result<(), Refusal> {
-        let planned = if self.installed.is_registered(patch.name) {
-            Err(Refusal::AlreadyRegistered { patch: patch.name })
-        } else {
-            self.planned(&patch)
-        };
+        let planned = self.planned(&patch);
         self.begin_enable(planned, patch, None, host)
     }
 

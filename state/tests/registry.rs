@@ -6,7 +6,8 @@ mod common;
 use common::*;
 use umbra_state::patch::Difference;
 use umbra_state::{
-    Callback, Callbacks, Cause, Engine, Patch, Refusal, Replace, Rules, State, Status, Strictness,
+    Callback, Callbacks, Cause, Engine, Patch, Refusal, Replace, Request, Rules, State, Status,
+    Strictness,
 };
 
 fn names(patches: &[Patch]) -> Vec<String> {
@@ -308,4 +309,22 @@ fn strict_keeps_the_order_of_the_stack() {
     assert!(refusal.to_string().ends_with("or allow it with compat"));
     bench.off("B");
     bench.off("A");
+}
+
+#[test]
+fn s2_a_plan_to_enable_a_registered_name_is_refused_as_the_request_is() {
+    let mut bench = Bench::new();
+    let known = beside("R", &[1]);
+    bench.engine.register(known, &mut bench.lab).unwrap();
+    let other = beside("R", &[2]);
+    let planned = bench.engine.plan(Request::Enable(&other)).map(drop);
+    assert_eq!(
+        planned,
+        Err(Refusal::AlreadyRegistered { patch: name("R") })
+    );
+    assert_eq!(bench.begin(other), planned);
+    // The registered patch itself can be planned, and is enabled as planned.
+    let known = bench.engine.installed().registered().first().unwrap();
+    let planned = bench.engine.plan(Request::Enable(known)).unwrap();
+    assert!(planned.introduced().eq([1]));
 }

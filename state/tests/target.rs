@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use umbra_state::{Patch, Refusal, Status};
+use umbra_state::{Patch, Refusal, Request, Status};
 
 const MODULE: std::ops::Range<usize> = 100..200;
 
@@ -105,4 +105,14 @@ fn d3_a_registered_patch_does_not_hook_what_is_gone() {
     bench.on(hooking("R", 1, &[10, 101]));
     let by = |f: usize| bench.lab.hooked.get(&f).map(String::as_str);
     assert_eq!((by(10), by(100)), (Some("R"), Some("B")));
+}
+
+#[test]
+fn d3_a_plan_does_not_count_hooks_whose_function_is_gone() {
+    let mut bench = Bench::new();
+    bench.on(hooking("A", 1, &[10, 100, 101]));
+    unload(&mut bench);
+    let plan = bench.engine.plan(Request::Disable("A")).unwrap();
+    assert_eq!(plan.hook_counts(), (0, 0, 1));
+    assert!(plan.unhooked().eq([10]));
 }
