@@ -1,6 +1,6 @@
 //! `umbra check`: what each step of a series would call.
 
-use crate::lint;
+use crate::lint::{self, Warning};
 use crate::problem::Problem;
 use crate::series::{Move, Series};
 use std::io::Write;
@@ -15,18 +15,44 @@ use umbra_state::{
 ///
 /// # Errors
 /// [`Problem::Refused`] at the first step that is refused, after printing those
-/// before it; or the output cannot be written.
+/// before it and the warnings up to it; or the output cannot be written.
 pub fn check(
     series: &Series,
     rules: Rules,
     strictness: Strictness,
     out: &mut dyn Write,
 ) -> Result<(), Problem> {
-    let mut engine = Engine::new(0, rules).with_strictness(strictness);
     let mut warnings: Vec<_> = (0..series.len())
         .flat_map(|at| lint::patch(series, at))
         .collect();
+    let outcome = steps(series, rules, strictness, &mut warnings, out);
+    // Also after a refusal: what looks wrong may be why.
+    if !warnings.is_empty() {
+        writeln!(out)?;
+    }
+    for warning in warnings {
+        writeln!(out, "{warning}")?;
+    }
+    outcome
+}
+
+/// Prints the steps up to the first one that is refused, and collects what is odd
+/// about each, that one included.
+fn steps(
+    series: &Series,
+    rules: Rules,
+    strictness: Strictness,
+    warnings: &mut Vec<Warning>,
+    out: &mut dyn Write,
+) -> Result<(), Problem> {
+    let mut engine = Engine::new(0, rules).with_strictness(strictness);
     for (index, step) in series.steps().enumerate() {
+        let enabled = engine.installed().patches().iter();
+        let enabled: Vec<_> = enabled.map(|patch| patch.cookie).collect();
+        for mut warning in lint::step(series, &enabled, step) {
+            warning.text = format!("step {}: {}", index + 1, warning.text);
+            warnings.push(warning);
+        }
         let incoming = match step {
             Move::Enable(at) => Some(series.make_for(at, rules)?),
             Move::Disable(_) => None,
@@ -49,12 +75,6 @@ pub fn check(
         for line in lines(engine.installed(), incoming.as_ref(), &planned) {
             writeln!(out, "     {line}")?;
         }
-        let enabled = engine.installed().patches().iter();
-        let enabled: Vec<_> = enabled.map(|patch| patch.cookie).collect();
-        for mut warning in lint::step(series, &enabled, step) {
-            warning.text = format!("step {}: {}", index + 1, warning.text);
-            warnings.push(warning);
-        }
         let begun = match (incoming, step) {
             (Some(patch), _) => engine.enable(patch, &mut Nobody),
             (None, Move::Enable(at) | Move::Disable(at)) => {
@@ -63,12 +83,6 @@ pub fn check(
         };
         begun.map_err(|refusal| series.refused(index, refusal))?;
         engine.run(&mut Nobody);
-    }
-    if !warnings.is_empty() {
-        writeln!(out)?;
-    }
-    for warning in warnings {
-        writeln!(out, "{warning}")?;
     }
     Ok(())
 }

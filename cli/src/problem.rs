@@ -63,6 +63,17 @@ pub enum Problem {
         #[label("this name")]
         at: SourceSpan,
     },
+    /// A patch's name is empty.
+    #[error("the name of a patch is empty")]
+    #[diagnostic(help("give it a name: steps and messages call it by that"))]
+    NameEmpty {
+        /// The file.
+        #[source_code]
+        source_code: Source,
+        /// Where.
+        #[label("this name")]
+        at: SourceSpan,
+    },
     /// A name has a character that is none to be shown.
     #[error("the name has the character {character}, which cannot be shown")]
     #[diagnostic(help("leave out control characters and those that Unicode reserves"))]

@@ -417,6 +417,12 @@ fn describe(
             at: name.span().into(),
         })
     };
+    if table.name.get_ref().is_empty() {
+        return Err(Problem::NameEmpty {
+            source_code: source.clone(),
+            at: table.name.span().into(),
+        });
+    }
     let mut described = Described {
         patch: Patch::new(name(&table.name)?),
         name_at: table.name.span().into(),

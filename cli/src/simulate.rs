@@ -105,18 +105,20 @@ pub fn simulate(
         world.stalls = usize::from(reverse) + usize::from(force);
         let mut status = engine.run(&mut world);
         let mut reversing = reverse;
+        let mut forced = false;
         while status == Status::Stalled {
             if std::mem::take(&mut reversing) {
                 if let Err(why) = engine.reverse(&mut world) {
                     world.lines.push(format!("not reversed: {why}"));
                 }
             } else if force && engine.force(&mut world).is_ok() {
+                forced = true;
                 world.inside.extend(&goes);
             }
             status = engine.run(&mut world);
         }
         if let Status::Undone(cause) = status {
-            world.lines.push(if force {
+            world.lines.push(if forced {
                 String::from("taken back by force: code of it may still run")
             } else {
                 format!("taken back: {cause}")

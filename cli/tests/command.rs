@@ -324,3 +324,39 @@ fn a_series_of_1500_patches_is_checked_to_its_end() {
     assert_eq!(status, 0);
     assert!(stdout.contains("1500. enable P1499: begins 1500"));
 }
+
+#[test]
+fn check_prints_its_warnings_also_when_a_step_is_refused() {
+    let text = "[[patch]]\nname = \"A\"\nexit_frees = [1]\nstate = [{ id = 1, is_shadow = true }]\n\
+                [[patch]]\nname = \"B\"\nstate = [{ id = 1, shadow_size = 8 }]\n";
+    let (status, stdout, stderr) = umbra(text, &["check", "series.toml"]);
+    assert_eq!(status, 1, "{stdout}");
+    assert!(stderr.contains("is_shadow is false in patch B"), "{stderr}");
+    assert!(stdout.contains("\nwarning (blind-free): A:"), "{stdout}");
+    assert!(
+        stdout.contains("\nwarning (disagreement): step 2:")
+            || stdout.contains("\nwarning (not-replacing): step 2:"),
+        "also of the step that is refused: {stdout}"
+    );
+}
+
+#[test]
+fn simulate_says_by_force_only_of_what_was_forced() {
+    let force = ["simulate", "series.toml", "--force-at", "3"];
+    let failed = [&force[..], &["--fail", "P3.2.pre_patch"]].concat();
+    let (status, stdout, stderr) = umbra(SERIES, &failed);
+    assert_eq!(status, 0, "{stderr}");
+    assert!(stdout.contains("taken back: "), "{stdout}");
+    assert!(!stdout.contains("by force"), "{stdout}");
+    let back = [&force[..], &["--reverse-at", "3"]].concat();
+    let (_, stdout, _) = umbra(SERIES, &back);
+    assert!(stdout.contains("taken back by force"), "{stdout}");
+}
+
+#[test]
+fn an_empty_patch_name_is_shown_where_it_is() {
+    let text = wrong("[[patch]]\nname = \"\"\n", 2);
+    assert!(text.contains("the name of a patch is empty"), "{text}");
+    assert!(text.contains("series.toml:2:8"), "{text}");
+    assert!(text.contains("give it a name"), "{text}");
+}
