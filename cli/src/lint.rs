@@ -76,8 +76,8 @@ pub fn patch(series: &Series, at: usize) -> Vec<Warning> {
             warnings.push(warn(
                 Lint::UnusedShadow,
                 format!(
-                    "{}: no hook is decided by state {}, so nothing can use its shadows; \
-                     add the hook, or attach them in the patch that has it",
+                    "{}: no hook is decided by state {}, so only callbacks, hooks of other \
+                     states and other patches can use its shadows; add the hook, or attach them in the patch that has it",
                     patch.name, state.id
                 ),
             ));
@@ -178,10 +178,17 @@ fn compare(described: &Described<'_>, old: &Patch, warnings: &mut Vec<Warning>) 
         warnings.push(warn(
             Lint::NotCumulative,
             format!(
-                "{} replaces {} and is not cumulative: it does not have state {}, which ends",
+                "{} replaces {} and is not cumulative: it does not have state {}, which {}",
                 new.name,
                 old.name,
-                missing.join(", ")
+                missing.join(", "),
+                match (new.replace, missing.len()) {
+                    (Replace::All, 1) => "ends",
+                    (Replace::All, _) => "end",
+                    // Beside the set there are others.
+                    (_, 1) => "ends unless another patch has it",
+                    _ => "end unless another patch has them",
+                }
             ),
         ));
     }

@@ -26,10 +26,14 @@ struct Cli {
     command: Command,
 }
 
+/// What `umbra check --help` says of the file.
+const KEYS: &str = concat!("The keys of the file:\n\n", include_str!("keys.toml"));
+
 #[derive(Subcommand)]
 enum Command {
     /// Print the callbacks that each step would run and warn of what looks wrong,
     /// or explain the refusal
+    #[command(after_long_help = KEYS)]
     Check {
         /// The patches and steps (TOML)
         file: PathBuf,

@@ -1,27 +1,6 @@
 //! The file: patches, and the order in which they come and go.
 //!
-//! ```toml
-//! [[patch]]
-//! name = "P1"                 # what steps call it
-//! replace = true              # in place of all others; default: beside them
-//! replace_set = 7             # or only in place of the patch of this set
-//! hooks = [{ function = "vfs_open", state = 1 }]
-//! exit_frees = [1]            # whose shadows its module_exit frees by hand
-//!
-//! [[patch.state]]
-//! id = 1
-//! name = "open_counts"        # the same in every patch with this id
-//! is_shadow = true            # shadow variables of this id belong to it
-//! block_disable = false
-//! callbacks = ["pre_patch"]   # default: all four
-//! shadow_size = 16            # bytes a variable; compared between patches
-//! version = 1                 # for the rules of mainline
-//! attach = 100                # how many shadows a simulated pre_patch makes,
-//!                             # at most 1,000,000
-//!
-//! [[step]]                    # default: enable each patch, in order
-//! enable = "P1"               # or disable = "P1"
-//! ```
+#![doc = concat!("```toml\n", include_str!("keys.toml"), "```")]
 //! A key that is not listed here is an error, so that a typing mistake does
 //! not become a default.
 
@@ -346,12 +325,27 @@ impl Series {
             }
             Refusal::ShadowsDisagree {
                 state,
+                patch: (patch, _),
+                other,
+                ..
+            }
+            | Refusal::DescriptorsDisagree {
+                state,
                 patch,
                 other,
                 ..
             } => {
-                states(&patch.0, *state, "this state");
+                states(patch, *state, "this state");
                 states(other, *state, "does not agree with this one");
+            }
+            Refusal::SetsOverlap {
+                state,
+                patch: (patch, _),
+                other: (other, _),
+                ..
+            } => {
+                states(patch, *state, "this state");
+                states(other, *state, "is of another set here");
             }
             Refusal::Blocked { state, by, .. } => states(by, *state, "cannot be undone"),
             Refusal::HookWithoutState {

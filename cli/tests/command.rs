@@ -346,7 +346,16 @@ fn simulate_says_by_force_only_of_what_was_forced() {
     let failed = [&force[..], &["--fail", "P3.2.pre_patch"]].concat();
     let (status, stdout, stderr) = umbra(SERIES, &failed);
     assert_eq!(status, 0, "{stderr}");
-    assert!(stdout.contains("taken back: "), "{stdout}");
+    assert!(
+        stdout.contains("taken back: pre_patch of state 2 (open_counts)"),
+        "{stdout}"
+    );
+    let unnamed = SERIES.replace("name = \"open_counts\"\n", "");
+    let (_, other, _) = umbra(&unnamed, &failed);
+    assert!(
+        other.contains("taken back: pre_patch of state 2 of patch P3"),
+        "{other}"
+    );
     assert!(!stdout.contains("by force"), "{stdout}");
     let back = [&force[..], &["--reverse-at", "3"]].concat();
     let (_, stdout, _) = umbra(SERIES, &back);
@@ -359,4 +368,29 @@ fn an_empty_patch_name_is_shown_where_it_is() {
     assert!(text.contains("the name of a patch is empty"), "{text}");
     assert!(text.contains("series.toml:2:8"), "{text}");
     assert!(text.contains("give it a name"), "{text}");
+}
+
+#[test]
+fn check_help_lists_the_keys_of_a_file_that_is_understood() {
+    let (status, help, _) = umbra("", &["check", "--help"]);
+    assert_eq!(status, 0);
+    let keys = include_str!("../src/keys.toml");
+    assert!(help.contains(keys.trim_end()), "{help}");
+    let (status, _, stderr) = umbra(keys, &["check", "series.toml"]);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn sets_that_overlap_and_descriptors_that_differ_are_shown_in_both_patches() {
+    let sets = "[[patch]]\nname = \"A\"\nreplace_set = 1\nstate = [{ id = 1 }]\n\
+                [[patch]]\nname = \"B\"\nreplace_set = 2\nstate = [{ id = 1 }]\n";
+    let text = wrong(sets, 1);
+    assert!(text.contains("is of another set here"), "{text}");
+    assert!(text.contains("this state"), "{text}");
+    let sizes = "[[patch]]\nname = \"A\"\nstate = [{ id = 1, shadow_size = 8 }]\n\
+                 [[patch]]\nname = \"B\"\nstate = [{ id = 1, shadow_size = 16 }]\n";
+    let (status, _, text) = umbra(sizes, &["check", "--strict", "series.toml"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("does not agree with this one"), "{text}");
+    assert!(text.contains("this state"), "{text}");
 }

@@ -60,6 +60,10 @@ fn r76_cumulative_and_replacing_are_told_apart() {
     let found = warnings(&replaces);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("(not-cumulative): step 2: B replaces A and is not cumulative"));
+    assert!(found[0].ends_with("state 2, which ends"));
+    let set = replaces.replace("replace = true", "replace_set = 1");
+    let set = set.replacen("name = \"A\"", "name = \"A\"\nreplace_set = 1", 1);
+    assert!(warnings(&set)[0].ends_with("state 2, which ends unless another patch has it"));
     let cumulative = "[[patch]]\nname = \"A\"\nstate = [{ id = 1 }]\n\
                       [[patch]]\nname = \"B\"\nstate = [{ id = 1 }, { id = 2 }]\n";
     let found = warnings(cumulative);

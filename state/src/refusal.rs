@@ -354,7 +354,7 @@ impl From<OutOfMemory> for Refusal {
 }
 
 /// "state 3 (lru_lock)", or "state 3" if it has no name.
-struct Which(u64, Name);
+pub(crate) struct Which(pub(crate) u64, pub(crate) Name);
 
 impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -522,7 +522,8 @@ impl fmt::Display for Refusal {
             } => write!(
                 f,
                 "{}: {what} differs between patch {patch} and the enabled patch {other}; make \
-                 them agree, give one state an id of its own, or allow it with compat",
+                 them agree, give one state an id of its own, or allow it by not asking for \
+                 strict checks (umbra check without --strict)",
                 Which(*state, *name)
             ),
             Self::SetsOverlap {
@@ -572,7 +573,8 @@ impl fmt::Display for Refusal {
             Self::NotOnTop { patch, top } => write!(
                 f,
                 "patch {patch} is not the latest: {top} was enabled after it; disable that \
-                 one first, or allow it with compat"
+                 one first, or allow it by not asking for \
+                 strict checks (umbra check without --strict)"
             ),
             Self::OldRules { patch, rule } => write!(f, "patch {patch}: {rule}"),
             Self::NotReversible(why) => fmt::Display::fmt(why, f),

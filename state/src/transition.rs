@@ -42,7 +42,7 @@ use crate::installed::Installed;
 use crate::name::Name;
 use crate::patch::{Patch, Replace};
 use crate::plan::{Plan, Request, plan};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Which};
 use crate::rules::{Rules, Strictness};
 use crate::stage::Inside;
 use crate::steps::{Transition, back, forward};
@@ -107,8 +107,9 @@ impl fmt::Display for Cause {
                 errno,
             } => write!(
                 f,
-                "pre_patch of state {state} ({name}) of patch {patch} failed with {errno}; \
-                 everything is as before"
+                "pre_patch of {} of patch {patch} failed with {errno}; \
+                 everything is as before",
+                Which(*state, *name)
             ),
             Self::Switch { patch, errno } => write!(
                 f,
