@@ -110,27 +110,6 @@ fn get_many_wants_a_place_for_each_object() {
     table.get_many(&[1, 2], &mut [None], &platform.pin());
 }
 
-#[test]
-fn a_session_finds_and_lets_reclamation_go_on() {
-    let (platform, table) = table();
-    let n = counter();
-    (0..100).for_each(|i| put_counter(&table, object(i), n));
-    let mut session = table.session();
-    for i in 0..100 {
-        assert!(session.get(object(i)).is_some());
-        assert!(table.free(object(i), Some(count_dtor)));
-        for _ in 0..200 {
-            assert!(session.get(object(i)).is_none());
-        }
-    }
-    // Its own guard was renewed all along, so most have been destroyed by now.
-    #[cfg(not(miri))]
-    assert!(n.load(SeqCst) > 0, "nothing reclaimed under a session");
-    session.rest();
-    platform.barrier();
-    assert_eq!(n.load(SeqCst), 100);
-}
-
 /// The objects that a hash of few bits would put together, and those that share
 /// all but a few bits of ours: everything is found, and what is long is visible.
 #[test]
@@ -260,21 +239,4 @@ fn r57_freeing_an_id_costs_its_own_entries() {
         steps
     };
     assert_eq!(cost(10), cost(MANY));
-}
-
-/// G9: writers push on what waits, whichever way they made it.
-#[test]
-fn g9_free_all_and_growth_alone_do_not_pile_up() {
-    let (platform, table) = table();
-    let rounds = if cfg!(miri) { 5 } else { 500 };
-    for _ in 0..rounds {
-        (0..100).for_each(|i| assert!(put(&table, object(i), 1)));
-        table.free_all(None);
-    }
-    if !cfg!(miri) {
-        let held = platform.blocks();
-        assert!(held < rounds * 100 / 2, "{held} blocks of {}", rounds * 100);
-    }
-    platform.barrier();
-    assert_eq!(table.stats().pending, 0);
 }
