@@ -18,6 +18,8 @@
 
 #[cfg(not(loom))]
 compile_error!("run cargo inside loom-tests/: its configuration brings --cfg loom");
+#[cfg(not(crossbeam_loom))]
+compile_error!("crossbeam-epoch is not under loom: run without RUSTFLAGS, or add --cfg crossbeam_loom");
 
 mod blocks;
 mod epoch;

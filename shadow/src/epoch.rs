@@ -1,4 +1,4 @@
-//! The userspace platform: crossbeam-epoch and the global allocator.
+//! The userspace platform: crossbeam-epoch, and memory in large pages.
 //!
 //! # Who runs destructors
 //! crossbeam runs what was deferred inside `pin`, so a reader could be made to
@@ -23,6 +23,7 @@ use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::memory;
 use crate::platform::{AllocFlags, Link, Memory, Platform, Progress, Smr};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
@@ -30,7 +31,9 @@ use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 /// destroys a few entries, so that a writer catches up with what it frees.
 const SHARE: usize = 4;
 
-/// Userspace: crossbeam-epoch's default collector, the global allocator.
+/// Userspace: crossbeam-epoch's default collector, and with the feature
+/// `large-pages` (on by default) memory in 2 MiB pages where the system gives them;
+/// without it, the global allocator's.
 ///
 /// # Examples
 /// ```
@@ -257,19 +260,15 @@ unsafe impl Smr for Epoch {
     }
 }
 
-// SAFETY: the global allocator's own contract.
+// SAFETY: the allocator's own contract.
 unsafe impl Memory for Epoch {
     fn alloc_zeroed(&self, layout: Layout, _flags: AllocFlags) -> Option<NonNull<u8>> {
-        if layout.size() == 0 {
-            return None;
-        }
-        // SAFETY: the size is not zero.
-        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
+        memory::alloc_zeroed(layout)
     }
 
     unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
-        // SAFETY: the caller's contract is the allocator's.
-        unsafe { std::alloc::dealloc(ptr.as_ptr(), layout) }
+        // SAFETY: the caller's contract.
+        unsafe { memory::dealloc(ptr, layout) }
     }
 }
 

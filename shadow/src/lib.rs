@@ -43,6 +43,8 @@ mod table;
 mod epoch;
 #[cfg(all(feature = "std", not(loom)))]
 mod map;
+#[cfg(all(feature = "std", not(loom)))]
+mod memory;
 
 #[cfg(all(feature = "std", not(loom)))]
 pub use epoch::{Epoch, EpochGuard};

@@ -188,6 +188,9 @@ impl<P: Platform> Table<P> {
         flags: AllocFlags,
         ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
     ) -> Result<NonNull<u8>, AllocError<E>> {
+        if let Some(data) = self.core().find(obj) {
+            return Ok(data);
+        }
         match self.alloc(obj, size, flags, ctor) {
             Err(AllocError::Exists(data)) => Ok(data),
             other => other,

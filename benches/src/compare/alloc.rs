@@ -1,4 +1,5 @@
-//! The global allocator, with a count of the bytes that are in use.
+//! The global allocator, with a count of the bytes that are in use; a contestant
+//! with an allocator of its own counts its blocks here too.
 //!
 //! Counting is off but for the memory row: a counter that all threads write
 //! would slow down whoever allocates most. What is counted is the usable size
@@ -22,14 +23,20 @@ unsafe extern "C" {
     fn malloc_usable_size(block: *mut c_void) -> usize;
 }
 
-fn count(block: *mut u8, sign: i64) {
+/// Counts a block, of a size that is only asked for while counting is on.
+#[inline]
+pub fn count(sign: i64, size: impl FnOnce() -> usize) {
     // Relaxed: switched by the thread that allocates what is counted.
     if ON.load(Ordering::Relaxed) != 0 {
-        // SAFETY: a live block of the system's allocator, or null.
-        let size = unsafe { malloc_usable_size(block.cast()) };
         // Relaxed: a sum, read after the work.
-        BYTES.fetch_add((size as i64 * sign) as u64, Ordering::Relaxed);
+        BYTES.fetch_add((size() as i64 * sign) as u64, Ordering::Relaxed);
     }
+}
+
+/// What malloc set aside for a block.
+fn usable_size(block: *mut u8) -> usize {
+    // SAFETY: a live block of the system's allocator, or null.
+    unsafe { malloc_usable_size(block.cast()) }
 }
 
 // SAFETY: all blocks are the system allocator's, handled with its contract.
@@ -37,28 +44,30 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract.
         let block = unsafe { System.alloc(layout) };
-        count(block, 1);
+        count(1, || usable_size(block));
         block
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract.
         let block = unsafe { System.alloc_zeroed(layout) };
-        count(block, 1);
+        count(1, || usable_size(block));
         block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        count(block, -1);
+        count(-1, || usable_size(block));
         // SAFETY: the caller's contract.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(block, -1);
+        count(-1, || usable_size(block));
         // SAFETY: the caller's contract.
         let moved = unsafe { System.realloc(block, layout, size) };
-        count(if moved.is_null() { block } else { moved }, 1);
+        count(1, || {
+            usable_size(if moved.is_null() { block } else { moved })
+        });
         moved
     }
 }

@@ -3,12 +3,19 @@
 //! The platform is [`Epoch`] in everything but the seed of the hash, which is
 //! fixed as the peers' are: two runs must do the same work.
 
+use crate::compare::alloc::count;
 use crate::keys::Keys;
 use crate::{InSession, Lookup, Map, Payload};
 use core::alloc::Layout;
 use core::convert::Infallible;
 use core::ptr::NonNull;
 use umbra_shadow::{AllocFlags, Epoch, Link, Memory, Platform, Session, Smr, Table};
+
+/// What the allocator set aside for a block of [`Epoch`]'s.
+fn usable_size(block: NonNull<u8>) -> usize {
+    // SAFETY: a live block of mimalloc's, which `Epoch` has its memory from.
+    unsafe { libmimalloc_sys::mi_usable_size(block.as_ptr().cast()) }
+}
 
 /// [`Epoch`] with the constant seed that [`Platform`] has by default.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +49,14 @@ unsafe impl Smr for FixedSeed {
 unsafe impl Memory for FixedSeed {
     #[inline]
     fn alloc_zeroed(&self, layout: Layout, flags: AllocFlags) -> Option<NonNull<u8>> {
-        Epoch.alloc_zeroed(layout, flags)
+        let block = Epoch.alloc_zeroed(layout, flags)?;
+        count(1, || usable_size(block));
+        Some(block)
     }
 
     #[inline]
     unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
+        count(-1, || usable_size(ptr));
         // SAFETY: the caller keeps the same contract.
         unsafe { Epoch.dealloc(ptr, layout) }
     }

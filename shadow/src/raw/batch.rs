@@ -24,7 +24,7 @@ pub(crate) const BATCH: usize = 32;
 
 /// Asks for the line that `p` is in.
 #[inline]
-fn prefetch<T>(p: *const T) {
+pub(super) fn prefetch<T>(p: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a hint, which faults on no address. (By hand, for the intrinsic wants
     // SSE, which the kernel's target has not.)

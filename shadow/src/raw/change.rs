@@ -49,8 +49,8 @@ pub(super) enum Step {
     NeedEntry(bool),
     /// The line needs a renewal to go on.
     Worn,
-    /// The entry is in, reserved.
-    Done(Entry, Place),
+    /// The entry is in, reserved; whether there is something to grow.
+    Done(Entry, Place, bool),
     /// The entry was in the list for a moment and cannot be used again: retire it.
     Spent(Entry),
 }
@@ -90,7 +90,7 @@ impl<P: Platform> Body<P> {
             );
             if put.is_ok() {
                 spare.entry = None;
-                return Step::Done(entry, Place::Null);
+                return Step::Done(entry, Place::Null, false);
             }
             self.settle(hash);
         }
@@ -173,9 +173,8 @@ impl<P: Platform> Body<P> {
             self.reserve(hash);
             let mut seated = Self::take_lane(line, head, entry, hash, spare, true);
             if seated == Seat::Taken {
-                lines.count_up();
                 spare.entry = None;
-                return Step::Done(entry, Place::Lane);
+                return Step::Done(entry, Place::Lane, Self::is_full(&lines, lines.count_up()));
             }
             for other in lines.others(hash) {
                 if seated != Seat::None {
@@ -191,9 +190,9 @@ impl<P: Platform> Body<P> {
                 (Seat::Lost, _) => self.settle(hash),
                 (Seat::Taken, _) => {
                     spare.entry = None;
-                    lines.count_up();
+                    let full = Self::is_full(&lines, lines.count_up());
                     if Self::commit(line, head, head.with(guest(hash)).counted()) {
-                        return Step::Done(entry, Place::Lane);
+                        return Step::Done(entry, Place::Lane, full);
                     }
                     entry.cancel();
                     // SAFETY: the caller's contract; we cancelled it.
@@ -210,7 +209,7 @@ impl<P: Platform> Body<P> {
                     spare.entry = None;
                     self.attic.count_up();
                     if Self::commit(line, head, head.with(ATTIC).counted()) {
-                        return Step::Done(entry, Place::Attic);
+                        return Step::Done(entry, Place::Attic, true);
                     }
                     entry.cancel();
                     // SAFETY: as above.

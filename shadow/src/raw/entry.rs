@@ -247,15 +247,12 @@ impl Entry {
 
     /// The layout of an entry, and where its header is.
     fn layout(size: usize, prefixed: bool) -> Option<(Layout, usize)> {
+        const { assert!(size_of::<Prefix>().is_multiple_of(align_of::<Header>())) };
         u32::try_from(size).ok()?;
-        let data = Layout::from_size_align(size, 1).ok()?;
-        let start = Layout::new::<Header>();
-        let (start, at) = if prefixed {
-            Layout::new::<Prefix>().extend(start).ok()?
-        } else {
-            (start, 0)
-        };
-        Some((start.extend(data).ok()?.0, at))
+        let at = if prefixed { size_of::<Prefix>() } else { 0 };
+        let all = size.checked_add(at + size_of::<Header>())?;
+        let layout = Layout::from_size_align(all, align_of::<Prefix>()).ok()?;
+        Some((layout, at))
     }
 
     /// A reserved, unlinked entry with zeroed data.
@@ -295,11 +292,26 @@ impl Entry {
         }
     }
 
-    /// Runs `dtor` and gives the memory back.
+    /// Runs `dtor`, gives the memory back and counts that.
     ///
     /// # Safety
     /// The entry is of this core, and nobody else can reach it.
     pub(super) unsafe fn destroy<P: Platform>(self, core: &Core<P>, dtor: Option<Dtor>) {
+        let obj = self.obj();
+        // SAFETY: the caller's contract.
+        let size = unsafe { self.destroy_uncounted(core, dtor) };
+        core.forget_entries(obj, 1, size);
+    }
+
+    /// [`destroy`](Self::destroy) for a caller that counts: the size of the data.
+    ///
+    /// # Safety
+    /// As `destroy`.
+    pub(super) unsafe fn destroy_uncounted<P: Platform>(
+        self,
+        core: &Core<P>,
+        dtor: Option<Dtor>,
+    ) -> usize {
         let (class, obj) = (self.class(), self.obj());
         let prefixed = class == PREFIXED;
         // SAFETY: the entry is ours alone; a prefixed one has a prefix.
@@ -313,16 +325,15 @@ impl Entry {
             } else {
                 core.size_of_class(class)
             };
-            core.forget_entry(obj, size);
             // The layout was valid when the entry was made of the same size.
-            let Some((layout, at)) = Self::layout(size, prefixed) else {
-                return;
-            };
-            if prefixed {
-                self.prefix().drop_in_place();
+            if let Some((layout, at)) = Self::layout(size, prefixed) {
+                if prefixed {
+                    self.prefix().drop_in_place();
+                }
+                self.0.drop_in_place();
+                core.platform().dealloc(self.0.cast().sub(at), layout);
             }
-            self.0.drop_in_place();
-            core.platform().dealloc(self.0.cast().sub(at), layout);
+            size
         }
     }
 }

@@ -118,7 +118,12 @@ impl<P: Platform> Body<P> {
         }
     }
 
-    /// After an insertion: replaces the lines of `hash` if they are full enough.
+    /// Whether lines with so many taken lanes should be replaced.
+    pub(super) fn is_full(lines: &Lines<P>, count: usize) -> bool {
+        count > if lines.is_root() { ROOT_FULL } else { SPLIT_AT }
+    }
+
+    /// After an insertion that found its lines full: replaces them.
     /// May fail, for lack of memory; a later insertion tries again. Costs at most
     /// two segments and a page; may allocate as `flags` say.
     ///
@@ -130,12 +135,9 @@ impl<P: Platform> Body<P> {
         let count = lines.count();
         // Relaxed: a hint.
         let sparse = 1usize << lines.depth > 16 * self.segments.load(Ordering::Relaxed);
-        let full = if lines.is_root() {
-            count > ROOT_FULL
-        } else {
-            // Objects whose hashes agree gain nothing from a split.
-            count > SPLIT_AT && lines.depth < MAX_DEPTH && !sparse
-        };
+        // Objects whose hashes agree gain nothing from a split.
+        let full =
+            Self::is_full(&lines, count) && (lines.is_root() || lines.depth < MAX_DEPTH && !sparse);
         drop(guard);
         if full {
             self.renew(hash, core, flags);

@@ -5,7 +5,7 @@
 //!                  +------+-----+------+-------+ +-------+--------+   +-------+--------+
 //!                  |FROZEN|ATTIC|GUESTS|version| |version| lane 6 |...|version| lane 0 |
 //!                  +------+-----+------+-------+ +-------+--------+   +-------+--------+
-//!  a lane: 0 when free, else 1 and the fingerprint's 6 bits
+//!  a lane: 0 when free, else the fingerprint's 7 bits
 //! ```
 //! * `FROZEN`: the line is being replaced; its head and the slots of its taken
 //!   lanes do not change any more.
@@ -34,8 +34,8 @@ const fn lanes(byte: u64) -> u64 {
     }
     all
 }
-/// The "taken" bit of a lane.
-const TAKEN: u64 = 0x40;
+/// A fingerprint's bits in a lane.
+const PRINT: u64 = 0x7f;
 
 const FROZEN: u64 = 1 << 63;
 /// The attic may have entries of this line.
@@ -83,10 +83,13 @@ pub(super) struct Head(pub(super) u64);
 /// What `fetch_or` freezes a head with.
 pub(super) const FREEZE: u64 = FROZEN;
 
-/// The taken 7 bits of an entry's lane, from its hash.
+/// What an entry's lane has, from its hash: 1 to 127. (The bits below those that the
+/// line is chosen by. The low half of the hash has folded copies of what decides the
+/// segment; these are above the deepest of them.)
 #[inline]
 pub(super) fn fingerprint(hash: u64) -> u64 {
-    hash >> 40 & 0x3f | TAKEN
+    let print = hash >> 49 & PRINT;
+    print + u64::from(print == 0)
 }
 
 /// The bit of `GUESTS` that an entry of this hash sets.
@@ -124,22 +127,23 @@ impl Head {
         self.0 & VERSION == WORN
     }
 
-    /// The lanes that have this fingerprint. (Word arithmetic: the sum carries
-    /// into the top bit of each byte that differs, and never out of the byte.)
+    /// The lanes that have this fingerprint: the first is one, those after it may
+    /// not be. (Word arithmetic: a byte that does not differ borrows, and so sets its
+    /// top bit, and one that differs by 1 does above such a byte.)
     #[inline]
     pub(super) fn matches(self, fingerprint: u64) -> Lanes {
-        let differ = (self.0 ^ (fingerprint * lanes(1))) & lanes(0x7f);
-        Lanes(!(differ + lanes(0x7f)) & lanes(0x80))
+        let differ = (self.0 ^ (fingerprint * lanes(1))) & lanes(PRINT);
+        Lanes(differ.wrapping_sub(lanes(1)) & lanes(0x80))
     }
 
     /// The lanes in use.
     pub(super) fn taken(self) -> Lanes {
-        Lanes(self.0 & lanes(TAKEN))
+        Lanes(((self.0 & lanes(PRINT)) + lanes(PRINT)) & lanes(0x80))
     }
 
     /// The lanes not in use.
     pub(super) fn free(self) -> Lanes {
-        Lanes(!self.0 & lanes(TAKEN))
+        Lanes(self.taken().0 ^ lanes(0x80))
     }
 
     /// With one more lane taken; the version is left.
@@ -162,7 +166,7 @@ impl Head {
 
     /// With a lane free again.
     pub(super) fn without(self, lane: usize) -> Self {
-        Self(self.0 & !(0x7f << (lane * 8)))
+        Self(self.0 & !(PRINT << (lane * 8)))
     }
 }
 
@@ -195,17 +199,17 @@ mod tests {
         let mut head = Head::EMPTY;
         for lane in 0..LANES {
             assert_eq!(head.free().next(), Some(lane));
-            head = head.place(lane, 0x40 + lane as u64 * 9).counted();
+            head = head.place(lane, 1 + lane as u64 * 9).counted();
         }
         assert_eq!(head.free().next(), None);
         for lane in 0..LANES {
-            let fp = 0x40 + lane as u64 * 9;
+            let fp = 1 + lane as u64 * 9;
             assert_eq!(head.matches(fp).next(), Some(lane), "the match is exact");
             assert_eq!(head.without(lane).matches(fp).next(), None);
         }
         assert_eq!(head.matches(0x7f).next(), None);
         assert_eq!(
-            Head::EMPTY.matches(0x40).next(),
+            Head::EMPTY.matches(1).next(),
             None,
             "a free lane matches nothing"
         );

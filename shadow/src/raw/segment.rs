@@ -85,7 +85,7 @@ pub(super) struct Heirs<P: Platform> {
 /// The line of a segment that a hash belongs to: its top bits, scaled.
 #[inline]
 fn line_of(hash: u64) -> usize {
-    ((u128::from(hash) * LINES as u128) >> 64) as usize
+    (((hash >> 32) * LINES as u64) >> 32) as usize
 }
 
 impl<P: Platform> Control<P> {
@@ -264,9 +264,11 @@ impl<P: Platform> Lines<P> {
             .saturating_sub(COUNT_ZERO)
     }
 
-    pub(super) fn count_up(&self) {
+    /// One more; how many there are then, about.
+    pub(super) fn count_up(&self) -> usize {
         // Relaxed: as above.
-        self.control().count.fetch_add(1, Ordering::Relaxed);
+        let before = self.control().count.fetch_add(1, Ordering::Relaxed);
+        (before + 1).saturating_sub(COUNT_ZERO)
     }
 
     pub(super) fn count_down(&self) {

@@ -81,6 +81,8 @@ struct Reservation<'a, P: Platform> {
     body: NonNull<Body<P>>,
     entry: Entry,
     place: Place,
+    /// The table is to grow.
+    grow: bool,
     hash: u64,
 }
 
@@ -189,11 +191,15 @@ impl<P: Platform> Core<P> {
         self.bytes.of(obj as u64).fetch_add(size, Ordering::Relaxed);
     }
 
-    /// An entry's memory is about to go.
-    pub(super) fn forget_entry(&self, obj: usize, size: usize) {
+    /// So many entries' memory is about to go, or has just gone.
+    pub(super) fn forget_entries(&self, stripe: usize, entries: usize, bytes: usize) {
+        let stripe = stripe as u64;
         // Relaxed: as above.
-        self.entries.of(obj as u64).fetch_sub(1, Ordering::Relaxed);
-        self.bytes.of(obj as u64).fetch_sub(size, Ordering::Relaxed);
+        self.entries
+            .of(stripe)
+            .fetch_sub(entries, Ordering::Relaxed);
+        // Relaxed: as above.
+        self.bytes.of(stripe).fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// The class of a size, which is interned if there is room; else [`SIZES`].
@@ -253,6 +259,12 @@ impl<P: Platform> Core<P> {
     #[inline]
     pub(crate) fn get(&self, obj: usize, guard: &P::Guard) -> Option<NonNull<u8>> {
         self.entry_of(obj, guard).map(Entry::data)
+    }
+
+    /// [`get`](Self::get) under a guard that ends with the call: for callers who
+    /// know otherwise that the variable stays.
+    pub(crate) fn find(&self, obj: usize) -> Option<NonNull<u8>> {
+        self.get(obj, &self.platform.pin())
     }
 
     /// The live variable of `obj` and the cookie that it was made with.
@@ -316,9 +328,25 @@ impl<P: Platform> Core<P> {
         // SAFETY: the caller's handle keeps the core.
         let core = unsafe { this.as_ref() };
         let hash = core.hash(obj);
+        let make = |prefixed| {
+            let wanted = Wanted {
+                obj,
+                key: Attic::key(hash),
+                size,
+                cookie,
+                prefixed,
+            };
+            Entry::new(core, &wanted, flags).map_err(|e| match e {
+                Unmade::Layout => AllocError::Layout,
+                Unmade::OutOfMemory => AllocError::OutOfMemory,
+            })
+        };
+        // Made before the first look, for nearly always there is no variable yet. If
+        // it cannot be, one that is there is still found.
+        let first = make(false).map_err(|e| core.find(obj).map_or(e, AllocError::Exists))?;
         let mut spare = Spare {
             core,
-            entry: None,
+            entry: Some(first),
             seen: false,
         };
         let mut waited = 0;
@@ -340,12 +368,13 @@ impl<P: Platform> Core<P> {
             let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare) };
             match step {
                 Step::Exists(entry) => return Err(AllocError::Exists(entry.data())),
-                Step::Done(entry, place) => {
+                Step::Done(entry, place, grow) => {
                     break Reservation {
                         core,
                         body,
                         entry,
                         place,
+                        grow,
                         hash,
                     };
                 }
@@ -377,18 +406,7 @@ impl<P: Platform> Core<P> {
                 Step::NeedEntry(prefixed) => {
                     drop(guard);
                     spare.discard();
-                    let wanted = Wanted {
-                        obj,
-                        key: Attic::key(hash),
-                        size,
-                        cookie,
-                        prefixed,
-                    };
-                    let made = Entry::new(core, &wanted, flags);
-                    spare.entry = Some(made.map_err(|e| match e {
-                        Unmade::Layout => AllocError::Layout,
-                        Unmade::OutOfMemory => AllocError::OutOfMemory,
-                    })?);
+                    spare.entry = Some(make(prefixed)?);
                 }
             }
         };
@@ -467,7 +485,6 @@ impl<P: Platform> Core<P> {
         if let Some(body) = NonNull::new(body) {
             // SAFETY: the swap gave it to us alone.
             unsafe { Body::retire(body, &self.platform, dtor.or(self.default_dtor)) };
-            self.platform.assist();
         }
     }
 
@@ -528,7 +545,7 @@ impl<P: Platform> Reservation<'_, P> {
         self.entry.publish();
         // SAFETY: the reservation (`busy`) keeps the body until `settle`.
         let body = unsafe { self.body.as_ref() };
-        if self.place != Place::Null {
+        if self.grow {
             body.grow(self.hash, self.core, flags);
         }
         body.settle(self.hash);

@@ -13,9 +13,10 @@
 
 use core::ptr::NonNull;
 
+use super::batch::prefetch;
 use super::blocks::free_block;
 use super::body::Body;
-use super::entry::Entry;
+use super::entry::{Dtor, Entry};
 use super::line::{Head, Line, is_entry};
 use super::segment::{LINES, Lines, Segment};
 use super::type_core::{Core, Stats};
@@ -26,6 +27,29 @@ use crate::sync::Ordering;
 const SLICE: usize = if crate::TINY { 2 } else { 64 };
 /// Lines of a segment whose entries one call destroys.
 const SLICE_LINES: usize = if crate::TINY { 1 } else { 15 };
+
+/// What a slice has destroyed, counted at its end: writers' counters are shared.
+struct Gone<'a, P: Platform> {
+    core: &'a Core<P>,
+    entries: usize,
+    bytes: usize,
+}
+
+impl<P: Platform> Gone<'_, P> {
+    /// # Safety
+    /// As [`Entry::destroy`].
+    unsafe fn destroy(&mut self, entry: Entry, dtor: Option<Dtor>) {
+        // SAFETY: the caller's contract.
+        self.bytes += unsafe { entry.destroy_uncounted(self.core, dtor) };
+        self.entries += 1;
+    }
+}
+
+impl<P: Platform> Drop for Gone<'_, P> {
+    fn drop(&mut self) {
+        self.core.forget_entries(0, self.entries, self.bytes);
+    }
+}
 
 impl<P: Platform> Body<P> {
     /// What follows the prefix of a hash that these lines share, in the order of
@@ -147,7 +171,12 @@ impl<P: Platform> Body<P> {
             let dtor = (*this).dtor.get();
             let platform = (*this).core.as_ref().platform().clone();
             let core = (*this).core;
-            let mut destroy = |entry: Entry| entry.destroy(core.as_ref(), dtor);
+            let mut gone = Gone {
+                core: core.as_ref(),
+                entries: 0,
+                bytes: 0,
+            };
+            let mut destroy = |entry: Entry| gone.destroy(entry, dtor);
             let (slot, line) = (*this).cursor.get();
             if slot <= (*this).mask.load(Ordering::Relaxed) {
                 let tagged = (*this)
@@ -157,7 +186,12 @@ impl<P: Platform> Body<P> {
                 let mut next = (slot + 1, 0);
                 if !segment.is_null() {
                     let end = LINES.min(line + SLICE_LINES);
-                    for line in &(&(*segment).lines)[line..end] {
+                    let slice = &(&(*segment).lines)[line..end];
+                    // All of them are asked for before the first is needed.
+                    for line in slice {
+                        Self::for_taken(line, &mut |entry| prefetch(entry.as_ptr()));
+                    }
+                    for line in slice {
                         Self::for_taken(line, &mut destroy);
                     }
                     if end < LINES {
@@ -188,6 +222,7 @@ impl<P: Platform> Body<P> {
                         }
                     }
                     free_block(this, &platform);
+                    drop(gone);
                     Core::release(core);
                     return Progress::Done;
                 };
