@@ -2,12 +2,13 @@
 //! wait for at the same time.
 //!
 //! ```text
-//!  for all: hash, find the line, prefetch it
-//!  for all: match the head, prefetch the entry of the first match
+//!  for all: hash, find the line, prefetch its head
+//!  for all: match the head, prefetch the slot of the first match
+//!  for all: prefetch the entry of that slot
 //!  for all: look
 //! ```
 //! The last step is the lookup of one object as it always is, and alone decides;
-//! the two before it only make it fast.
+//! those before it only make it fast.
 
 use core::ptr::NonNull;
 
@@ -51,18 +52,26 @@ impl<P: Platform> Body<P> {
         for (glance, &obj) in glances.iter_mut().zip(objs) {
             *glance = self.glance(core.hash(obj));
             if let Some((line, _)) = *glance {
-                prefetch(line);
+                prefetch(line.head);
             }
         }
-        for (glance, &obj) in glances.iter().zip(objs) {
+        let mut slots = [None; BATCH];
+        for ((slot, glance), &obj) in slots.iter_mut().zip(&glances).zip(objs) {
             if let Some((line, _)) = *glance {
-                // Relaxed, twice: a guess, which nothing is read through.
+                // Relaxed: a guess, which nothing is read through.
                 let head = Head(line.head.load(Ordering::Relaxed));
-                if let Some(lane) = head.matches(fingerprint(core.hash(obj))).next() {
-                    // Relaxed: as above.
-                    prefetch(line.slots[lane].load(Ordering::Relaxed));
+                *slot = head
+                    .matches(fingerprint(core.hash(obj)))
+                    .next()
+                    .map(|lane| &line.slots[lane]);
+                if let Some(slot) = *slot {
+                    prefetch(slot);
                 }
             }
+        }
+        for slot in slots.iter().flatten() {
+            // Relaxed: as above.
+            prefetch(slot.load(Ordering::Relaxed));
         }
         for ((glance, &obj), found) in glances.iter().zip(objs).zip(found) {
             let hash = core.hash(obj);

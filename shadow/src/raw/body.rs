@@ -27,8 +27,8 @@ use core::ptr::NonNull;
 use super::attic::Attic;
 use super::blocks::{fill, free_block, null};
 use super::entry::{Dtor, Header};
-use super::line::{FREE, Head, Line};
-use super::segment::{COUNT_ZERO, Control, Lines, ROOT_LINES, Segment, init_line};
+use super::line::{Block, FREE, Head};
+use super::segment::{COUNT_ZERO, Control, Lines, ROOT_LINES, Segment};
 use super::stripes::Stripes;
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform};
@@ -59,7 +59,7 @@ pub(super) struct Body<P: Platform> {
     /// How many there are.
     pub(super) segments: AtomicUsize,
     pub(super) control: Control<P>,
-    pub(super) root: [Line; ROOT_LINES],
+    pub(super) root: Block<ROOT_LINES>,
     pub(super) pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
     pub(super) attic: Attic,
     /// Entries reserved and neither published nor cancelled.
@@ -110,9 +110,7 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
             Control::init(&raw mut (*body).control, core, COUNT_ZERO);
-            for i in 0..ROOT_LINES {
-                init_line(&raw mut (*body).root[i], Head::EMPTY.0, FREE);
-            }
+            Block::init(&raw mut (*body).root, Head::EMPTY.0, FREE);
             fill(&raw mut (*body).pages, null);
             Attic::init(&raw mut (*body).attic);
         }

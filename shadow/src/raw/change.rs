@@ -228,7 +228,7 @@ impl<P: Platform> Body<P> {
     /// Puts an entry into a free lane of a line, by its head; counts an insertion
     /// if it is the entry's own line.
     fn take_lane(
-        line: &Line,
+        line: Line<'_>,
         head: Head,
         entry: Entry,
         hash: u64,
@@ -262,7 +262,7 @@ impl<P: Platform> Body<P> {
     }
 
     /// Changes a head that is still what the caller looked at.
-    fn commit(line: &Line, head: Head, next: Head) -> bool {
+    fn commit(line: Line<'_>, head: Head, next: Head) -> bool {
         // Release: publishes the slot, or the entry in the attic. Acquire: keeps
         // the release sequences of earlier commits in the chain that `freeze`
         // reads from. Relaxed on failure: the line is looked at anew.

@@ -1,4 +1,7 @@
-//! A line: seven references and the head that governs them, one cache line.
+//! A line: seven references and the head that governs them.
+//!
+//! The heads of a segment stand together, apart from the references: a lookup that
+//! finds nothing reads its head only, and eight of them share a cache line.
 //!
 //! ```text
 //!  head, by bytes   63    62   61..58  57..56      55      54..48      7      6..0
@@ -20,6 +23,7 @@
 //! `FREE` before its lane is set in the head, and set to `FREE` again after its
 //! lane is cleared; only who did the one does the other.
 
+use super::blocks::fill;
 use super::entry::Header;
 use crate::sync::{AtomicPtr, AtomicU64};
 
@@ -70,10 +74,51 @@ pub(super) fn is_entry(slot: *mut Header) -> bool {
     slot.addr() > FREE.addr()
 }
 
-#[repr(C, align(64))]
-pub(super) struct Line {
-    pub(super) head: AtomicU64,
-    pub(super) slots: [AtomicPtr<Header>; LANES],
+/// The references of a line.
+pub(super) type Slots = [AtomicPtr<Header>; LANES];
+
+/// A line of a block.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub(super) head: &'a AtomicU64,
+    pub(super) slots: &'a Slots,
+}
+
+/// So many lines. (Slots are not aligned to cache lines: one of them is never in two,
+/// and more than one is seldom read.)
+#[repr(C)]
+pub(super) struct Block<const N: usize> {
+    pub(super) heads: [AtomicU64; N],
+    pub(super) slots: [Slots; N],
+}
+
+impl<const N: usize> Block<N> {
+    /// Writes all lines in place: zero, or in use and empty.
+    ///
+    /// # Safety
+    /// `this` is valid for writes and nobody else's.
+    pub(super) unsafe fn init(this: *mut Self, head: u64, slot: *mut Header) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            fill(&raw mut (*this).heads, || AtomicU64::new(head));
+            for i in 0..N {
+                fill(&raw mut (*this).slots[i], || AtomicPtr::new(slot));
+            }
+        }
+    }
+
+    /// # Safety
+    /// `at` is below `N`.
+    #[inline(always)]
+    pub(super) unsafe fn line(&self, at: usize) -> Line<'_> {
+        // SAFETY: the caller's contract.
+        unsafe {
+            Line {
+                head: self.heads.get_unchecked(at),
+                slots: self.slots.get_unchecked(at),
+            }
+        }
+    }
 }
 
 /// The value of a head.

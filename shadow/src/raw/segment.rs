@@ -17,9 +17,9 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use super::blocks::{fill, free_block, null};
+use super::blocks::{free_block, null};
 use super::entry::{Entry, Header};
-use super::line::{ATTIC, FREE, FREEZE, Head, LANES, Line, fingerprint, guest};
+use super::line::{ATTIC, Block, FREE, FREEZE, Head, LANES, Line, Slots, fingerprint, guest};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform, Progress};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -56,13 +56,14 @@ const RENEWAL: usize = 1;
 #[repr(C)]
 pub(super) struct Segment<P: Platform> {
     pub(super) control: Control<P>,
-    pub(super) lines: [Line; LINES],
+    pub(super) lines: Block<LINES>,
 }
 
 /// The lines and the control of a segment, or of the root of a body.
 pub(super) struct Lines<P: Platform> {
     control: *const Control<P>,
-    first: *const Line,
+    heads: *const AtomicU64,
+    slots: *const Slots,
     len: usize,
     /// Low bits of the hash that all of its entries share.
     pub(super) depth: u32,
@@ -105,25 +106,12 @@ impl<P: Platform> Control<P> {
     }
 }
 
-/// Writes a line in place: zero, or in use and empty.
-///
-/// # Safety
-/// `line` is valid for writes and nobody else's.
-pub(super) unsafe fn init_line(line: *mut Line, head: u64, slot: *mut Header) {
-    // SAFETY: the caller's contract.
-    unsafe {
-        (&raw mut (*line).head).write(AtomicU64::new(head));
-        fill(&raw mut (*line).slots, || AtomicPtr::new(slot));
-    }
-}
-
 impl<P: Platform> Segment<P> {
     /// A segment whose lines are yet to be filled.
     ///
     /// # Safety
     /// The core is alive.
     pub(super) unsafe fn new(core: NonNull<Core<P>>, flags: AllocFlags) -> Option<*mut Self> {
-        const { assert!(cfg!(loom) || size_of::<Line>() == 64) };
         const { assert!(size_of::<Self>() <= 16 << 10) };
         // SAFETY: the caller's contract.
         let platform = unsafe { core.as_ref() }.platform();
@@ -136,19 +124,17 @@ impl<P: Platform> Segment<P> {
         unsafe {
             Control::init(&raw mut (*this).control, core, 0);
             if cfg!(loom) {
-                for i in 0..LINES {
-                    init_line(&raw mut (*this).lines[i], 0, core::ptr::null_mut());
-                }
+                Block::init(&raw mut (*this).lines, 0, core::ptr::null_mut());
             }
         }
         Some(this)
     }
 
     /// The line of a hash.
-    #[inline]
-    pub(super) fn line(&self, hash: u64) -> &Line {
+    #[inline(always)]
+    pub(super) fn line(&self, hash: u64) -> Line<'_> {
         // SAFETY: `line_of` is below LINES.
-        unsafe { self.lines.get_unchecked(line_of(hash)) }
+        unsafe { self.lines.line(line_of(hash)) }
     }
 
     /// Gives back a segment that nobody else can reach; not its entries.
@@ -198,17 +184,19 @@ impl<P: Platform> Lines<P> {
         unsafe {
             Self {
                 control: &raw const (*segment).control,
-                first: (&raw const (*segment).lines).cast(),
+                heads: (&raw const (*segment).lines.heads).cast(),
+                slots: (&raw const (*segment).lines.slots).cast(),
                 len: LINES,
                 depth,
             }
         }
     }
 
-    pub(super) fn of_root(control: *const Control<P>, lines: &[Line; ROOT_LINES]) -> Self {
+    pub(super) fn of_root(control: *const Control<P>, lines: &Block<ROOT_LINES>) -> Self {
         Self {
             control,
-            first: lines.as_ptr(),
+            heads: lines.heads.as_ptr(),
+            slots: lines.slots.as_ptr(),
             len: ROOT_LINES,
             depth: 0,
         }
@@ -227,9 +215,29 @@ impl<P: Platform> Lines<P> {
         }
     }
 
-    pub(super) fn lines(&self) -> &[Line] {
-        // SAFETY: made of an array of this length that is protected.
-        unsafe { core::slice::from_raw_parts(self.first, self.len) }
+    /// How many lines there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn at(&self, at: usize) -> Line<'_> {
+        debug_assert!(at < self.len);
+        // SAFETY: made of arrays of this length, which are protected.
+        unsafe {
+            Line {
+                head: &*self.heads.add(at),
+                slots: &*self.slots.add(at),
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
+        (0..self.len).map(|at| self.at(at))
+    }
+
+    /// Where a hash's line is.
+    fn index(&self, hash: u64) -> usize {
+        line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 }
     }
 
     fn control(&self) -> &Control<P> {
@@ -239,20 +247,16 @@ impl<P: Platform> Lines<P> {
 
     /// The line of a hash.
     #[inline]
-    pub(super) fn line(&self, hash: u64) -> &Line {
-        let at = line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 };
-        // SAFETY: `line_of` is below LINES, and so many lines there are; shifted
-        // it is below ROOT_LINES.
-        unsafe { &*self.first.add(at) }
+    pub(super) fn line(&self, hash: u64) -> Line<'_> {
+        self.at(self.index(hash))
     }
 
     /// The other lines of the group of a hash's line, nearest first.
-    pub(super) fn others(&self, hash: u64) -> impl Iterator<Item = &Line> {
-        let at = line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 };
-        let lines = self.lines();
+    pub(super) fn others(&self, hash: u64) -> impl Iterator<Item = Line<'_>> {
+        let at = self.index(hash);
         // Groups are aligned, and the lines a multiple of them, save for a root of
         // one line, which has no others.
-        (1..GROUP.min(lines.len())).map(move |other| &lines[at ^ other])
+        (1..GROUP.min(self.len)).map(move |other| self.at(at ^ other))
     }
 
     /// Taken lanes, about.
@@ -332,7 +336,7 @@ impl<P: Platform> Lines<P> {
     /// Freezes every line; true when the attic may have entries of some.
     pub(super) fn freeze(&self) -> bool {
         let mut extended = false;
-        for line in self.lines() {
+        for line in self.iter() {
             // AcqRel: pairs with the commits of the line's head: their slots (and
             // what they put into the attic) are visible from here on, and every
             // later attempt to change the head sees it frozen.
@@ -356,26 +360,24 @@ impl<P: Platform> Lines<P> {
             };
             let mut total = 0;
             for first in (0..LINES).step_by(GROUP) {
+                // All of a root's lines may have some for any group.
                 let from = if self.is_root() {
-                    self.lines()
+                    0..self.len
                 } else {
-                    &self.lines()[first..first + GROUP]
+                    first..first + GROUP
                 };
-                let group: &[Line; GROUP] = heir.lines[first..].first_chunk().unwrap_or_else(
-                    // LINES is a multiple of GROUP.
-                    || unreachable!(),
-                );
                 let wanted = |hash: u64| {
                     let at = line_of(hash).wrapping_sub(first);
                     let mine = at < GROUP && !(split && hash >> self.depth & 1 != half as u64);
                     mine.then_some(at)
                 };
                 // SAFETY: the caller's contract.
-                let mut seats = unsafe { Seats::of(from, core, wanted) };
+                let mut seats = unsafe { Seats::of(from.map(|at| self.at(at)), core, wanted) };
                 for (at, head) in seats.heads.iter_mut().enumerate() {
                     *head = head.with(attic.bit(half, first + at));
                 }
-                total += seats.fill(group);
+                // SAFETY: LINES is a multiple of GROUP.
+                total += seats.fill(|at| unsafe { heir.lines.line(first + at) });
             }
             // Relaxed: a hint; only the first sets it.
             let _ = heir.control.count.compare_exchange(
@@ -401,8 +403,8 @@ impl Seats {
     ///
     /// # Safety
     /// The lines are frozen and protected.
-    unsafe fn of<P: Platform>(
-        from: &[Line],
+    unsafe fn of<'a, P: Platform>(
+        from: impl Iterator<Item = Line<'a>>,
         core: &Core<P>,
         wanted: impl Fn(u64) -> Option<usize>,
     ) -> Self {
@@ -453,8 +455,10 @@ impl Seats {
     }
 
     /// Fills the lines, or finds them filled; the lanes taken.
-    fn fill(&self, group: &[Line; GROUP]) -> usize {
-        for (at, line) in group.iter().enumerate() {
+    fn fill<'a>(&self, group: impl Fn(usize) -> Line<'a>) -> usize {
+        const { assert!(LINES.is_multiple_of(GROUP)) };
+        for at in 0..GROUP {
+            let line = group(at);
             for (lane, slot) in line.slots.iter().enumerate() {
                 let value = if lane < self.taken[at] {
                     self.entries[at][lane]

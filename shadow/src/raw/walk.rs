@@ -72,7 +72,7 @@ impl<P: Platform> Body<P> {
         while let Some(prefix) = at {
             let lines = self.lines(prefix.reverse_bits());
             entries += lines.count();
-            total += lines.lines().len();
+            total += lines.len();
             at = Self::after(prefix, &lines);
         }
         // Relaxed: a statistic.
@@ -119,7 +119,7 @@ impl<P: Platform> Body<P> {
             {
                 f(entry);
             }
-            for line in lines.lines() {
+            for line in lines.iter() {
                 Self::for_taken(line, &mut f);
             }
             self.attic.for_run(hash, lines.depth, &mut f);
@@ -131,7 +131,7 @@ impl<P: Platform> Body<P> {
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    unsafe fn for_taken(line: &Line, f: &mut dyn FnMut(Entry)) {
+    unsafe fn for_taken(line: Line<'_>, f: &mut dyn FnMut(Entry)) {
         // Acquire: as in `get`.
         for lane in Head(line.head.load(Ordering::Acquire)).taken() {
             // Acquire: as in `get`.
@@ -186,12 +186,12 @@ impl<P: Platform> Body<P> {
                 let mut next = (slot + 1, 0);
                 if !segment.is_null() {
                     let end = LINES.min(line + SLICE_LINES);
-                    let slice = &(&(*segment).lines)[line..end];
+                    let slice = || (line..end).map(|at| (*segment).lines.line(at));
                     // All of them are asked for before the first is needed.
-                    for line in slice {
+                    for line in slice() {
                         Self::for_taken(line, &mut |entry| prefetch(entry.as_ptr()));
                     }
-                    for line in slice {
+                    for line in slice() {
                         Self::for_taken(line, &mut destroy);
                     }
                     if end < LINES {
@@ -201,7 +201,7 @@ impl<P: Platform> Body<P> {
                     }
                 } else if slot == 0 {
                     // The root: its entries were not inherited.
-                    for line in &(*this).root {
+                    for line in Lines::of_root(&raw const (*this).control, &(*this).root).iter() {
                         Self::for_taken(line, &mut destroy);
                     }
                 }
