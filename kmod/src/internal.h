@@ -42,7 +42,7 @@ struct umbra_counters {
 extern struct umbra_slot umbra_slots[UMBRA_SLOTS];
 extern const unsigned long umbra_trampolines[UMBRA_SLOTS];
 extern const unsigned long umbra_originals[UMBRA_SLOTS];
-void umbra_call(unsigned long function);
+unsigned long umbra_call(unsigned long function, unsigned long argument);
 
 /* api.c, called by trampoline.S */
 const void *umbra_decide(const struct umbra_target *target,

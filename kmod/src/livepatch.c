@@ -128,7 +128,7 @@ static ssize_t umbra_livepatch_write(struct kobject *kobj,
 	if (klp->enabled != enable)
 		answer = umbra_rs_livepatch_write(patch, enable);
 	if (answer == UMBRA_LIVEPATCH_REVERSE) {
-		umbra_call(umbra_klp_reverse);
+		umbra_call(umbra_klp_reverse, 0);
 		umbra_rs_livepatch_reversed(patch);
 	}
 	mutex_unlock(umbra_klp_mutex);

@@ -70,9 +70,10 @@ SYM_FUNC_START_LOCAL(umbra_go)
 	RET
 SYM_FUNC_END(umbra_go)
 
-/* Calls the function at %rdi, which takes nothing, without an indirect branch. */
+/* Calls the function at %rdi with the argument in %rsi, without an indirect branch. */
 SYM_FUNC_START(umbra_call)
 	movq	%rdi, %r11
+	movq	%rsi, %rdi
 	call	umbra_go
 	RET
 SYM_FUNC_END(umbra_call)
