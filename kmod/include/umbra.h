@@ -348,6 +348,16 @@ enum umbra_policy {
  * @policy: which calls are redirected
  * @argument: which argument is the object that @policy asks about, 0 for the
  *	first to 5 for the sixth, all of them integers or pointers
+ * @shadow_argument: 0, or which argument of @replacement gets the address of the
+ *	shadow that was found, counted as @argument: one behind the function's
+ *	own, so @replacement has a parameter more than the function. With
+ *	UMBRA_HAS_SHADOW only. The shadow stays where it is, destructed neither,
+ *	until the replacement returns or sleeps; between
+ *	umbra_replacement_begin() and umbra_replacement_end() it may sleep. It
+ *	may be detached meanwhile, and what frees it at once (a destructor
+ *	given to umbra_shadow_free()) does not wait. While such a hook is there
+ *	all that was detached waits for a grace period of tasks too, tenths of
+ *	a second, so a replacement must not wait for a destructor.
  * @original: set before the replacement can run: calls the function as it was
  *	compiled, without what a livepatch has made of it. Cast it to the
  *	function's type. It stays callable for as long as a replacement may run.
@@ -365,6 +375,7 @@ struct umbra_hook {
 	unsigned long shadow;
 	enum umbra_policy policy;
 	unsigned int argument;
+	unsigned int shadow_argument;
 	void *original;
 };
 

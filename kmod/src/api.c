@@ -12,32 +12,50 @@
 
 /* rust/src/ffi.rs asserts the same numbers of its mirrors. */
 static_assert(sizeof(struct umbra_state) == 72);
-static_assert(sizeof(struct umbra_hook) == 48);
+static_assert(sizeof(struct umbra_hook) == 56);
 static_assert(sizeof(struct umbra_patch) == 56);
 
-/**
- * umbra_decide - where a hooked function's call goes
- * @target: the open slot's
- * @args: the call's six register arguments, the first one at args[0], the
- *	others below it
- *
- * Called by the trampoline, in whatever context the hooked function is. The
- * idle task may run where RCU does not watch; no grace period would wait for
- * us there, so the call goes on to the original.
- *
- * Return: the replacement, or NULL for the original.
- */
-notrace const void *umbra_decide(const struct umbra_target *target,
-				 const unsigned long *args)
+static __always_inline const void *
+umbra_decide_watched(const struct umbra_target *target, unsigned long *args)
 {
 	const void *to;
 
-	if (unlikely(is_idle_task(current)) && !rcu_is_watching())
-		return NULL;
 	rcu_read_lock_sched_notrace();
 	to = umbra_rs_decide(target, args);
 	rcu_read_unlock_sched_notrace();
 	return to;
+}
+
+/*
+ * The idle task's calls, the interrupts on top of it included. It may run where
+ * RCU does not watch. Out of line: umbra_decide() then needs no stack.
+ */
+static noinline notrace const void *
+umbra_decide_idle(const struct umbra_target *target, unsigned long *args)
+{
+	return rcu_is_watching() ? umbra_decide_watched(target, args) : NULL;
+}
+
+/**
+ * umbra_decide - where a hooked function's call goes
+ * @target: the open slot's
+ * @args: the call's six register arguments; the shadow's address is put into
+ *	the one that the hook asks it into
+ *
+ * Called by the trampoline, in whatever context the hooked function is, NMI
+ * included: it takes no lock and waits for nobody. Where RCU does not watch no
+ * grace period would wait for us, so the call goes on to the original. That is
+ * the idle task's only: all other code without RCU is noinstr, where ftrace has
+ * no call.
+ *
+ * Return: the replacement, or NULL for the original.
+ */
+notrace const void *umbra_decide(const struct umbra_target *target,
+				 unsigned long *args)
+{
+	if (unlikely(is_idle_task(current)))
+		return umbra_decide_idle(target, args);
+	return umbra_decide_watched(target, args);
 }
 
 notrace void *umbra_shadow_get(void *obj, unsigned long id)

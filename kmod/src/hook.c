@@ -228,6 +228,34 @@ void umbra_c_synchronize_tasks(void)
 	synchronize_rcu_tasks();
 }
 
+/* Hooks that hand the shadow's address to their replacement. */
+static atomic_t umbra_passing_hooks = ATOMIC_INIT(0);
+
+/**
+ * umbra_c_passing - a hook that passes the shadow's address comes or goes
+ * @change: 1 before it can open, -1 when nobody can be in its replacement
+ */
+void umbra_c_passing(int change)
+{
+	atomic_add(change, &umbra_passing_hooks);
+}
+
+/**
+ * umbra_c_synchronize_readers - wait until nobody uses what was detached before
+ *
+ * For everything that looked it up in a section, and for replacements that it
+ * was handed to: those have no section of their own, but are waited for as
+ * their code is. A replacement that was handed it got it from a decision before
+ * the grace period ended, so its hook is counted by then, and stays counted
+ * until that replacement is over.
+ */
+void umbra_c_synchronize_readers(void)
+{
+	synchronize_rcu();
+	if (atomic_read(&umbra_passing_hooks))
+		umbra_c_synchronize_tasks();
+}
+
 int umbra_replacement_begin(void)
 	__acquires(&umbra_replacements)
 {

@@ -46,13 +46,15 @@ unsigned long umbra_call(unsigned long function, unsigned long argument);
 
 /* api.c, called by trampoline.S */
 const void *umbra_decide(const struct umbra_target *target,
-			 const unsigned long *args);
+			 unsigned long *args);
 
 /* hook.c */
 int umbra_c_resolve(const char *symbol, unsigned long *addr);
 int umbra_c_attach(u32 slot, unsigned long addr);
 void umbra_c_detach(u32 slot);
 void umbra_c_synchronize_tasks(void);
+void umbra_c_passing(int change);
+void umbra_c_synchronize_readers(void);
 unsigned long umbra_c_lookup(const char *symbol);
 int umbra_c_entry(unsigned long addr, unsigned long *entry);
 
@@ -104,7 +106,7 @@ int umbra_rs_init(bool counters);
 void umbra_rs_exit(void);
 void umbra_rs_reclaim(void);
 const void *umbra_rs_decide(const struct umbra_target *target,
-			    const unsigned long *args);
+			    unsigned long *args);
 void *umbra_rs_shadow_get(const void *obj, unsigned long id);
 void *umbra_rs_get(const struct umbra_type *type, const void *obj);
 int umbra_rs_klp_new(void *obj, unsigned long id, size_t size, gfp_t gfp,

@@ -46,6 +46,7 @@ pub(crate) struct CHook {
     pub(crate) shadow: c_ulong,
     pub(crate) policy: c_uint,
     pub(crate) argument: c_uint,
+    pub(crate) shadow_argument: c_uint,
     pub(crate) original: *const c_void,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct CPatch {
 }
 
 // `src/api.c` asserts the same numbers of the C structures.
-const _: () = assert!(size_of::<CState>() == 72 && size_of::<CHook>() == 48);
+const _: () = assert!(size_of::<CState>() == 72 && size_of::<CHook>() == 56);
 const _: () = assert!(size_of::<CPatch>() == 56);
 
 /// `struct umbra_counters`.
@@ -92,6 +93,8 @@ unsafe extern "C" {
     pub(crate) safe fn umbra_c_guard();
     pub(crate) fn umbra_c_unguard();
     pub(crate) safe fn umbra_c_synchronize_rcu();
+    pub(crate) safe fn umbra_c_synchronize_readers();
+    pub(crate) safe fn umbra_c_passing(change: c_int);
     pub(crate) safe fn umbra_c_queue_reclaim();
     pub(crate) safe fn umbra_c_flush_reclaim();
     pub(crate) safe fn umbra_c_seed() -> u64;

@@ -24,9 +24,7 @@ use crate::ffi::{self, CHook, CPatch, CState};
 use crate::global::{Locked, global};
 use crate::log;
 use crate::platform::Kernel;
-use crate::slots::{HookError, SLOTS, Slots, Target};
-
-const ENOSPC: Errno = Errno(-28);
+use crate::slots::{ENOSPC, SLOTS, Slots, Target};
 
 /// What the control lock protects.
 pub(crate) struct Control {
@@ -195,6 +193,15 @@ impl KernelHost<'_> {
 
     /// Puts the trampolines on the functions that have none; all or nothing.
     fn attach(&mut self, switch: &Switch<'_>) -> Result<(), Errno> {
+        let new = |c: &Change<'_>| c.from.is_none() && c.to.is_some();
+        let (wanted, free) = (switch.changes().filter(new).count(), self.slots.free());
+        if wanted > free {
+            log::error(format_args!(
+                "{wanted} functions more are to be hooked, {free} slots are left; \
+                 {SLOTS} functions can be hooked at once"
+            ));
+            return Err(ENOSPC);
+        }
         for change in switch.changes() {
             let Change {
                 from: None,
@@ -221,27 +228,15 @@ impl KernelHost<'_> {
             // engine has taken everything back, which is after `unattach`.
             let attached = unsafe { self.slots.attach(function, label, patch, target) };
             ffi::umbra_c_attach_end();
-            let Err(error) = attached else { continue };
-            let errno = match error {
-                HookError::Full => {
-                    log::error(format_args!(
-                        "patch {patch}: no slot is left for {label}; {SLOTS} functions can be hooked at once"
-                    ));
-                    ENOSPC
+            let Err(errno) = attached else { continue };
+            log::error(format_args!(
+                "patch {patch}: ftrace gives us no call in {label}: {errno}{}",
+                if errno == Errno::EBUSY {
+                    "; another tracer's direct call is there"
+                } else {
+                    ""
                 }
-                HookError::Ftrace(errno) => {
-                    log::error(format_args!(
-                        "patch {patch}: ftrace gives us no call in {label}: {}{}",
-                        Errno(errno),
-                        if Errno(errno) == Errno::EBUSY {
-                            "; another tracer's direct call is there"
-                        } else {
-                            ""
-                        }
-                    ));
-                    Errno(errno)
-                }
-            };
+            ));
             self.unattach(switch, function);
             return Err(errno);
         }

@@ -9,8 +9,9 @@
 //! # Reclamation
 //! `retire` pushes the link onto one list, lock-free, and whoever finds the list
 //! empty queues the work item. The work takes the whole list, waits for one grace
-//! period for all of it, and takes the nodes apart: destructors run there, so
-//! they may sleep. What a reader could meet is therefore never freed in an
+//! period for all of it (of tasks too, while a hook hands shadows to its
+//! replacement), and takes the nodes apart: destructors run there, so they may
+//! sleep. What a reader could meet is therefore never freed in an
 //! interrupt, and a writer pays a push.
 //!
 //! The list is unbounded, as RCU's own is; `pending` in debugfs shows it.
@@ -131,7 +132,7 @@ extern "C" fn umbra_rs_reclaim() {
     if next.is_null() {
         return;
     }
-    ffi::umbra_c_synchronize_rcu();
+    ffi::umbra_c_synchronize_readers();
     let mut again = 0;
     while let Some(link) = NonNull::new(next) {
         // SAFETY: on our list, so it exists; read before it is reclaimed.
