@@ -66,6 +66,7 @@ void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp);
 void umbra_c_free(void *ptr);
 bool umbra_c_relax(gfp_t gfp, unsigned int round);
 void umbra_c_resched(void);
+u64 umbra_c_clock(void);
 void umbra_c_guard(void);
 void umbra_c_unguard(void);
 void umbra_c_synchronize_rcu(void);
@@ -82,6 +83,10 @@ void umbra_c_log(int level, const u8 *text, size_t len);
 void umbra_c_seq_write(struct seq_file *m, const u8 *text, size_t len);
 void umbra_c_count(bool hit, bool diverted);
 void umbra_c_counters(struct umbra_counters *sum);
+
+/* params.c */
+extern bool umbra_counters_on;
+u64 umbra_c_slice(void);
 
 /* livepatch.c */
 bool umbra_c_livepatch_forced(struct umbra_patch *patch);
@@ -124,10 +129,12 @@ int umbra_rs_livepatch_write(struct umbra_patch *patch, bool enable);
 void umbra_rs_livepatch_reversed(struct umbra_patch *patch);
 void umbra_rs_livepatch_abandon(struct umbra_patch *patch, int result);
 bool umbra_rs_livepatch_any(void);
-void umbra_rs_show_patches(struct seq_file *m);
-void umbra_rs_show_states(struct seq_file *m);
-void umbra_rs_show_types(struct seq_file *m);
-void umbra_rs_show_hooks(struct seq_file *m);
+int umbra_rs_show_patches(struct seq_file *m);
+int umbra_rs_show_states(struct seq_file *m);
+int umbra_rs_show_types(struct seq_file *m);
+int umbra_rs_show_hooks(struct seq_file *m);
+int umbra_rs_show_reclaim(struct seq_file *m);
+int umbra_rs_show_json(struct seq_file *m);
 void umbra_rs_target_going(struct module *mod, const char *name);
 size_t umbra_rs_list_patches(char *buf, size_t size);
 

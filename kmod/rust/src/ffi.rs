@@ -90,6 +90,8 @@ unsafe extern "C" {
     pub(crate) fn umbra_c_free(ptr: *mut u8);
     pub(crate) safe fn umbra_c_relax(gfp: c_uint, round: c_uint) -> bool;
     pub(crate) safe fn umbra_c_resched();
+    pub(crate) safe fn umbra_c_clock() -> u64;
+    pub(crate) safe fn umbra_c_slice() -> u64;
     pub(crate) safe fn umbra_c_guard();
     pub(crate) fn umbra_c_unguard();
     pub(crate) safe fn umbra_c_synchronize_rcu();

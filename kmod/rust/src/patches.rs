@@ -79,6 +79,11 @@ impl Control {
             .map_or(Name::EMPTY, |r| r.name)
     }
 
+    /// Whether the patch of this name is a livepatch.
+    pub(crate) fn is_livepatch(&self, name: Name) -> bool {
+        self.records.iter().any(|r| r.livepatch && r.name == name)
+    }
+
     fn enable(&mut self, patch: *mut CPatch) -> Result<(), Errno> {
         self.begin(patch, false)?;
         let name = self.record_name(patch);

@@ -12,6 +12,25 @@ clean() {
 	is "$1: no shadow is left" 0 "$(awk 'NR > 1 { n += $2 } END { print n + 0 }' $debug/types)"
 }
 
+step "parameters"
+# What the log says of a refused value; the shell only knows the errno.
+refused() {
+	dmesg | sed -n 's/.*\] umbra: refused: //p' | tail -n 1
+}
+params=/sys/module/umbra/parameters
+says "counters takes no number of things" "nvalid" load umbra counters=3
+is "and says what it takes" "counters=3; it is on (1, y) or off (0, n)" "$(refused)"
+says "a slice takes some time" "" load umbra slice_us=0
+is "and says how much" "slice_us=0; it is a number of microseconds from 1 to 100000" "$(refused)"
+ok "umbra.ko loads" load umbra counters=1 slice_us=50
+is "with its parameters" "Y 50" "$(cat $params/counters) $(cat $params/slice_us)"
+for bad in 100001 -1 12us ""; do
+	says "nor is slice_us $bad taken later" "" sh -c "echo $bad >$params/slice_us"
+done
+ok "another one is" sh -c "echo 200 >$params/slice_us"
+is "and shown" "200" "$(awk 'END { print $NF }' $debug/reclaim)"
+rmmod umbra
+
 step "the API"
 ok "umbra.ko loads" load umbra
 ok "umbra_test.ko loads" load umbra_test
@@ -47,6 +66,15 @@ echo 0 >/sys/module/umbra/parameters/fail_nth
 verdict "with all its allocations the patch is enabled" $? "$n allocations were failed"
 count "allocations failed in turn" $((n - 1))
 is "and has its shadows" "8 8" "$(live 901) $(live 902)"
+document "with a patch enabled"
+json() { # PATTERN: how many elements have it
+	grep -c "$1" $debug/json
+}
+is "the JSON has the patch, its states, their shadows and its hooks" "1 1 1 2" \
+	"$(json '^{"name":"umbra_unit","livepatch":false,"states":\[901,902\],"hooks":2}') \
+$(json '^{"id":901,"name":"unit a","users":1,"phase":"active","open":true,"generation":[0-9]*,"live":8,"quarantined":null}') \
+$(json '^{"id":902,"live":8,"bytes":128,') \
+$(json '"patch":"umbra_unit","state":90[12],"open":true}')"
 says "umbra.ko does not unload under a patch" "" rmmod umbra
 says "nor the patch while it is enabled" "" rmmod umbra_unit
 says "nor is it enabled twice" "File exists" unit 1
