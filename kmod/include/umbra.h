@@ -198,8 +198,8 @@ void *umbra_get_or_alloc(const struct umbra_type *type, void *obj, size_t size,
  * @obj: the object
  * @dtor: destructor, or NULL; runs once, later, in a context that may sleep.
  *	Call umbra_barrier() before the module that holds it goes.
- *	A type remembers seven different ones; with an eighth the shadow
- *	stays.
+ *	If more than six different ones wait for their grace period, a further
+ *	one needs a little memory, and without it the shadow stays.
  *
  * Context: any but NMI.
  * Return: whether there was one and it is detached.

@@ -138,7 +138,7 @@ extern "C" fn umbra_shadow_free(obj: *mut c_void, id: c_ulong, dtor: Option<Dtor
     global().shadows.free_now(obj.addr(), id, |data| {
         if let Some(dtor) = dtor {
             // SAFETY: the caller's function, with the arguments it was promised.
-            unsafe { dtor(obj, data.as_ptr().cast()) }
+            unsafe { dtor.call(obj, data.as_ptr().cast()) }
         }
     });
 }
@@ -245,7 +245,11 @@ unsafe extern "C" fn umbra_get_or_alloc(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn umbra_free(ty: NonNull<c_void>, obj: *mut c_void, dtor: Option<Dtor>) -> bool {
     // SAFETY: the caller's.
-    unsafe { table(ty) }.free(obj.addr(), dtor)
+    let table = unsafe { table(ty) };
+    match dtor {
+        Some(dtor) => table.free_with(obj.addr(), dtor).unwrap_or(false),
+        None => table.free(obj.addr()),
+    }
 }
 
 /// See `umbra.h`.
