@@ -272,22 +272,29 @@ impl Attic {
     }
 
     /// Calls `f` with each entry whose hash has the low `bits` bits of `prefix`,
-    /// dead ones included, in list order.
+    /// dead ones included, in list order. Walks `limit` nodes at most; false if
+    /// there were more.
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn for_run(&self, prefix: u64, bits: u32, f: &mut dyn FnMut(Entry)) {
+    pub(super) unsafe fn for_run(
+        &self,
+        prefix: u64,
+        bits: u32,
+        limit: usize,
+        f: &mut dyn FnMut(Entry),
+    ) -> bool {
         // The bucket of the prefix at a level that is not above `bits`: its run
         // holds all of the prefix's entries.
         let (mut node, _) = self.bucket_at(prefix, bits);
         let wanted = prefix.reverse_bits();
         let mask = run_mask(bits);
-        loop {
+        for _ in 0..limit {
             // SAFETY: a sentinel at first, then reached under the guard. Acquire:
             // pairs with the release CAS in `list::link`.
             node = list::unmarked(unsafe { (*node).next.load(Ordering::Acquire) });
             if node.is_null() {
-                return;
+                return true;
             }
             // SAFETY: as above. Relaxed: constant order bits.
             let key = unsafe { (*node).key.load(Ordering::Relaxed) };
@@ -297,9 +304,10 @@ impl Attic {
                     f(unsafe { Entry::of_node(node) });
                 }
             } else if key & mask > wanted & mask {
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// The most entries that a lookup walks past, from a sentinel to the next.

@@ -237,10 +237,15 @@ impl<P: Platform> Lines<P> {
         unsafe { &*self.control }
     }
 
+    /// log2 of a segment's lines that one of these stands for.
+    fn shift(&self) -> u32 {
+        if self.is_root() { ROOT_SHIFT } else { 0 }
+    }
+
     /// The line of a hash.
     #[inline]
     pub(super) fn line(&self, hash: u64) -> &Line {
-        let at = line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 };
+        let at = line_of(hash) >> self.shift();
         // SAFETY: `line_of` is below LINES, and so many lines there are; shifted
         // it is below ROOT_LINES.
         unsafe { &*self.first.add(at) }
@@ -248,7 +253,7 @@ impl<P: Platform> Lines<P> {
 
     /// The other lines of the group of a hash's line, nearest first.
     pub(super) fn others(&self, hash: u64) -> impl Iterator<Item = &Line> {
-        let at = line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 };
+        let at = line_of(hash) >> self.shift();
         let lines = self.lines();
         // Groups are aligned, and the lines a multiple of them, save for a root of
         // one line, which has no others.
@@ -497,6 +502,17 @@ impl Present {
             0
         };
         self.0[half][line_of(hash)] = true;
+    }
+
+    /// Whatever the frozen lines say: an heir's line has entries of one of them only.
+    pub(super) fn inherit<P: Platform>(&mut self, from: &Lines<P>) {
+        for at in 0..LINES {
+            let line = &from.lines()[at >> from.shift()];
+            // Relaxed: frozen; `freeze` acquired it.
+            if Head(line.head.load(Ordering::Relaxed)).has_attic() {
+                self.0.iter_mut().for_each(|half| half[at] = true);
+            }
+        }
     }
 
     fn bit(&self, half: usize, at: usize) -> u64 {

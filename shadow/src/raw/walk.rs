@@ -98,7 +98,7 @@ impl<P: Platform> Body<P> {
             for line in lines.lines() {
                 Self::for_taken(line, &mut f);
             }
-            self.attic.for_run(hash, lines.depth, &mut f);
+            self.attic.for_run(hash, lines.depth, usize::MAX, &mut f);
         }
         Self::after(at, &lines)
     }
