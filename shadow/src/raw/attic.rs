@@ -253,9 +253,11 @@ impl Attic {
         // Relaxed: as in `bucket`; the CAS only keeps two from doubling twice.
         let level = self.level.load(Ordering::Relaxed);
         if (level as u32) < MAX_LEVEL && count > 1 << level {
-            let _ =
-                self.level
-                    .compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
+            let next = level + 1;
+            // Relaxed, both ways: as said above.
+            let _ = self
+                .level
+                .compare_exchange(level, next, Ordering::Relaxed, Ordering::Relaxed);
         }
         let index = hash as usize & ((1 << level) - 1);
         let segment = index >> SEGMENT_BITS;
@@ -342,9 +344,10 @@ impl Attic {
                 if cur.is_null() {
                     return None;
                 }
-                let next = (*cur).next.load(Ordering::Relaxed);
-                self.head.next.store(next, Ordering::Relaxed);
+                let next = (*cur).next.load(Ordering::Relaxed); // alone
+                self.head.next.store(next, Ordering::Relaxed); // alone
                 if (*cur).key.load(Ordering::Relaxed) & ENTRY != 0 {
+                    // alone
                     return Some(Entry::of_node(cur));
                 }
             }

@@ -271,8 +271,8 @@ impl Entry {
             .compare_exchange(
                 bits(class, State::Live),
                 bits(class, State::Dead),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
+                Ordering::AcqRel,  // pairs with `publish` and `state`
+                Ordering::Relaxed, // the value alone decides
             )
             .is_ok()
     }

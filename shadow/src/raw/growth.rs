@@ -83,7 +83,7 @@ impl<P: Platform> Body<P> {
                 core::ptr::null_mut(),
                 second,
                 Ordering::Release,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // published already
             );
             // AcqRel and Acquire: whichever helper raised it, the store of the
             // first heir below comes after it.
@@ -91,7 +91,7 @@ impl<P: Platform> Body<P> {
                 (1 << depth) - 1,
                 (1 << heir_depth) - 1,
                 Ordering::AcqRel,
-                Ordering::Acquire,
+                Ordering::Acquire, // pairs with the helper that raised it
             );
         }
         let old = lines.segment();

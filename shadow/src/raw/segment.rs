@@ -292,7 +292,7 @@ impl<P: Platform> Lines<P> {
             core::ptr::null_mut(),
             heirs.first.map_addr(|a| a | kind),
             Ordering::AcqRel,
-            Ordering::Acquire,
+            Ordering::Acquire, // pairs with the other proposal
         );
         let agreed = match first {
             Ok(_) => {
@@ -306,7 +306,7 @@ impl<P: Platform> Lines<P> {
                 core::ptr::null_mut(),
                 heirs.second,
                 Ordering::AcqRel,
-                Ordering::Acquire,
+                Ordering::Acquire, // pairs with the other proposal
             );
             if second.is_ok() {
                 heirs.second = core::ptr::null_mut();
@@ -328,7 +328,7 @@ impl<P: Platform> Lines<P> {
                 second: core::ptr::null_mut(),
             });
         }
-        let second = self.control().second.load(Ordering::Acquire);
+        let second = self.control().second.load(Ordering::Acquire); // pairs with `propose`
         (!second.is_null()).then_some(Heirs { first, second })
     }
 
@@ -385,7 +385,7 @@ impl<P: Platform> Lines<P> {
                 0,
                 total + COUNT_ZERO,
                 Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // it is known already
             );
         }
     }
@@ -470,7 +470,7 @@ impl Seats {
                     core::ptr::null_mut(),
                     value,
                     Ordering::Relaxed,
-                    Ordering::Relaxed,
+                    Ordering::Relaxed, // published by the head
                 );
             }
             // Release: publishes the slots to whoever acquires the head. They were
@@ -480,7 +480,7 @@ impl Seats {
                 0,
                 self.heads[at].0,
                 Ordering::AcqRel,
-                Ordering::Acquire,
+                Ordering::Acquire, // pairs with the other helper's release
             );
         }
         self.taken.iter().sum()

@@ -293,7 +293,7 @@ impl<P: Platform> Core<P> {
             core::ptr::null_mut(),
             made.as_ptr(),
             Ordering::Release,
-            Ordering::Acquire,
+            Ordering::Acquire, // pairs with the winner's release
         ) {
             Ok(_) => Some(made),
             Err(winner) => {
@@ -507,8 +507,8 @@ impl<P: Platform> Core<P> {
         Stats {
             pending: entries.saturating_sub(seen.live),
             bytes: self.bytes.sum(Ordering::Relaxed),
-            splits: self.splits.load(Ordering::Relaxed),
-            generation: self.generation.load(Ordering::Relaxed),
+            splits: self.splits.load(Ordering::Relaxed), // a statistic
+            generation: self.generation.load(Ordering::Relaxed), // a statistic
             longest,
             ..seen
         }
