@@ -14,6 +14,7 @@
 static_assert(sizeof(struct umbra_state) == 72);
 static_assert(sizeof(struct umbra_hook) == 56);
 static_assert(sizeof(struct umbra_patch) == 56);
+static_assert(sizeof(struct umbra_new) == 64);
 
 static __always_inline const void *
 umbra_decide_watched(const struct umbra_target *target, unsigned long *args)
@@ -83,15 +84,9 @@ EXPORT_SYMBOL_GPL(umbra_get);
 /* Defined in the Rust object. */
 #define EXPORT_RUST(sym)	EXPORT_SYMBOL_GPL(sym)
 
-EXPORT_RUST(umbra_shadow_alloc);
-EXPORT_RUST(umbra_shadow_get_or_alloc);
-EXPORT_RUST(umbra_shadow_free);
 EXPORT_RUST(umbra_shadow_free_all);
 EXPORT_RUST(umbra_type_get);
 EXPORT_RUST(umbra_type_put);
-EXPORT_RUST(umbra_alloc);
-EXPORT_RUST(umbra_get_or_alloc);
-EXPORT_RUST(umbra_free);
 EXPORT_RUST(umbra_free_all);
 EXPORT_RUST(umbra_live);
 EXPORT_RUST(umbra_for_each);

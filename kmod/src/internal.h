@@ -9,6 +9,7 @@
 #ifndef _UMBRA_INTERNAL_H
 #define _UMBRA_INTERNAL_H
 
+#include <linux/jump_label.h>
 #include <linux/types.h>
 #include <umbra.h>
 
@@ -86,6 +87,8 @@ void umbra_c_counters(struct umbra_counters *sum);
 
 /* params.c */
 extern bool umbra_counters_on;
+extern bool umbra_audit_on;
+u64 umbra_c_site(unsigned long caller);
 u64 umbra_c_slice(void);
 
 /* livepatch.c */
@@ -106,6 +109,42 @@ void umbra_c_attach_end(void);
 int umbra_show_init(void);
 void umbra_show_exit(void);
 
+/* trace.c */
+__printf(1, 2) void umbra_refused_err(const char *fmt, ...);
+void umbra_c_refused(const u8 *text, size_t len);
+void umbra_c_trace_callback(const u8 *patch, size_t len, unsigned long state,
+			    unsigned int callback, unsigned int reason,
+			    int result);
+bool umbra_c_traces_free_all(void);
+void umbra_c_trace_free_all(unsigned long id, unsigned long live);
+
+/* shadow.c */
+struct umbra_new {
+	/* NULL: by id. */
+	const struct umbra_type *type;
+	unsigned long id;
+	void *obj;
+	size_t size;
+	/* From umbra_c_site(), or 0. */
+	u64 cookie;
+	umbra_shadow_ctor_t ctor;
+	void *ctor_data;
+	gfp_t gfp;
+};
+
+DECLARE_STATIC_KEY_FALSE(umbra_watched);
+
+/* Whether somebody wants to know who attaches what. */
+static inline bool umbra_watching(void)
+{
+	return static_branch_unlikely(&umbra_watched);
+}
+
+int umbra_watch(void);
+void umbra_unwatch(void);
+int umbra_watched_new(struct umbra_new *new, unsigned long caller, void **data);
+void umbra_c_duplicate(unsigned long id);
+
 /* The Rust object */
 int umbra_rs_init(bool counters);
 void umbra_rs_exit(void);
@@ -114,6 +153,21 @@ const void *umbra_rs_decide(const struct umbra_target *target,
 			    unsigned long *args);
 void *umbra_rs_shadow_get(const void *obj, unsigned long id);
 void *umbra_rs_get(const struct umbra_type *type, const void *obj);
+int umbra_rs_new(struct umbra_new *new, void **data);
+void *umbra_rs_shadow_alloc(void *obj, unsigned long id, size_t size, gfp_t gfp,
+			    umbra_shadow_ctor_t ctor, void *ctor_data);
+void *umbra_rs_shadow_get_or_alloc(void *obj, unsigned long id, size_t size,
+				   gfp_t gfp, umbra_shadow_ctor_t ctor,
+				   void *ctor_data);
+bool umbra_rs_shadow_free(void *obj, unsigned long id, umbra_shadow_dtor_t dtor);
+void *umbra_rs_alloc(const struct umbra_type *type, void *obj, size_t size,
+		     gfp_t gfp, umbra_shadow_ctor_t ctor, void *ctor_data);
+void *umbra_rs_get_or_alloc(const struct umbra_type *type, void *obj,
+			    size_t size, gfp_t gfp, umbra_shadow_ctor_t ctor,
+			    void *ctor_data);
+bool umbra_rs_free(const struct umbra_type *type, void *obj,
+		   umbra_shadow_dtor_t dtor);
+unsigned long umbra_rs_type_id(const struct umbra_type *type);
 int umbra_rs_klp_new(void *obj, unsigned long id, size_t size, gfp_t gfp,
 		     umbra_shadow_ctor_t ctor, void *ctor_data, void **data);
 void umbra_rs_klp_free_all(unsigned long id,

@@ -171,8 +171,8 @@ static int umbra_livepatch_foreign(struct klp_patch *klp)
 	}
 	mutex_lock(&umbra_livepatch_loading);
 	if (klp && klp->mod && klp->replace && umbra_rs_livepatch_any()) {
-		pr_err("umbra: refused: livepatch %s would replace patches whose states it knows nothing of; enable it by umbra_enable_livepatch(), or disable those first\n",
-		       klp->mod->name);
+		umbra_refused_err("livepatch %s would replace patches whose states it knows nothing of; enable it by umbra_enable_livepatch(), or disable those first",
+				  klp->mod->name);
 		ret = -EBUSY;
 	} else {
 		ret = klp_enable_patch(klp);
@@ -237,7 +237,7 @@ static int umbra_livepatch_redirect_once(void)
 	if (!ret)
 		ret = umbra_c_entry((unsigned long)klp_enable_patch, &enable_ip);
 	if (ret) {
-		pr_err("umbra: refused: this kernel's livepatch core is not one that states can be kept for\n");
+		umbra_refused_err("this kernel's livepatch core is not one that states can be kept for");
 		return -EOPNOTSUPP;
 	}
 	memset(ops, 0, sizeof(*ops));
@@ -250,8 +250,8 @@ static int umbra_livepatch_redirect_once(void)
 	if (!ret)
 		ret = register_ftrace_function(ops);
 	if (ret) {
-		pr_err("umbra: refused: the livepatch core's functions cannot be traced (%d); -EBUSY means that a livepatch is on them\n",
-		       ret);
+		umbra_refused_err("the livepatch core's functions cannot be traced (%d); -EBUSY means that a livepatch is on them",
+				  ret);
 		ftrace_free_filter(ops);
 		return ret;
 	}
@@ -285,8 +285,8 @@ static struct klp_object *umbra_livepatch_anchor(struct umbra_livepatch *patch)
 		return obj;
 	}
 refused:
-	pr_err("umbra: refused: livepatch %s: %s\n",
-	       patch && patch->klp.mod ? patch->klp.mod->name : "(none)", why);
+	umbra_refused_err("livepatch %s: %s",
+			  patch && patch->klp.mod ? patch->klp.mod->name : "(none)", why);
 	return NULL;
 }
 
@@ -298,7 +298,7 @@ int umbra_enable_livepatch(struct umbra_livepatch *patch)
 	if (!anchor)
 		return -EINVAL;
 	if (umbra_c_owns_control()) {
-		pr_err("umbra: refused: a state's callback may not enable a patch\n");
+		umbra_refused_err("a state's callback may not enable a patch");
 		return -EDEADLK;
 	}
 	patch->umbra.mod = patch->klp.mod;

@@ -74,7 +74,7 @@ pub(crate) fn no_memory(name: Name) -> Errno {
 }
 
 fn invalid(name: &str, why: core::fmt::Arguments<'_>) -> Errno {
-    log::error(format_args!("refused: patch {name}: {why}"));
+    log::refused(format_args!("patch {name}: {why}"));
     Errno::EINVAL
 }
 
@@ -131,9 +131,7 @@ pub(crate) unsafe fn describe(patch: *mut CPatch) -> Result<(Patch, Record), Err
     };
     // SAFETY: the caller's.
     let Some(module) = (unsafe { ModuleRef::take(c.module) }) else {
-        log::error(format_args!(
-            "refused: patch {name}: its module is being unloaded"
-        ));
+        log::refused(format_args!("patch {name}: its module is being unloaded"));
         return Err(ENODEV);
     };
     let mut described = Patch::new(name);
@@ -280,15 +278,15 @@ unsafe fn describe_hook(patch: Name, hook: &CHook) -> Result<(usize, Name, Targe
         }
         Errno::ENOMEM => return Err(no_memory(patch)),
         EOPNOTSUPP => {
-            log::error(format_args!(
-                "refused: patch {patch}: {shown} cannot be traced: it is notrace, assembly, or \
+            log::refused(format_args!(
+                "patch {patch}: {shown} cannot be traced: it is notrace, assembly, or \
                  ftrace was told to leave it alone; hook a function that calls it"
             ));
             return Err(EOPNOTSUPP);
         }
         _ => {
-            log::error(format_args!(
-                "refused: patch {patch}: this kernel has no function \"{shown}\"; \
+            log::refused(format_args!(
+                "patch {patch}: this kernel has no function \"{shown}\"; \
                  check the spelling against available_filter_functions"
             ));
             return Err(Errno::ENOENT);

@@ -75,6 +75,21 @@ pub(crate) struct Counters {
     pub(crate) diverted: u64,
 }
 
+/// `struct umbra_new` of `src/internal.h`.
+#[repr(C)]
+pub(crate) struct New {
+    pub(crate) ty: *mut c_void,
+    pub(crate) id: c_ulong,
+    pub(crate) obj: *mut c_void,
+    pub(crate) size: usize,
+    pub(crate) cookie: u64,
+    pub(crate) ctor: Option<Ctor>,
+    pub(crate) ctor_data: *mut c_void,
+    pub(crate) gfp: c_uint,
+}
+
+const _: () = assert!(size_of::<New>() == 64);
+
 /// `LOGLEVEL_*`.
 pub(crate) const EMERG: c_int = 0;
 pub(crate) const ERR: c_int = 3;
@@ -105,6 +120,18 @@ unsafe extern "C" {
     pub(crate) fn umbra_c_module_get(module: *mut Module) -> bool;
     pub(crate) fn umbra_c_module_put(module: *mut Module);
     pub(crate) fn umbra_c_module_name(module: *mut Module) -> *const c_char;
+    pub(crate) fn umbra_c_refused(text: *const u8, len: usize);
+    pub(crate) safe fn umbra_c_duplicate(id: c_ulong);
+    pub(crate) fn umbra_c_trace_callback(
+        patch: *const u8,
+        len: usize,
+        state: c_ulong,
+        callback: c_uint,
+        reason: c_uint,
+        result: c_int,
+    );
+    pub(crate) safe fn umbra_c_traces_free_all() -> bool;
+    pub(crate) safe fn umbra_c_trace_free_all(id: c_ulong, live: c_ulong);
     pub(crate) fn umbra_c_log(level: c_int, text: *const u8, len: usize);
     pub(crate) fn umbra_c_seq_write(m: *mut SeqFile, text: *const u8, len: usize);
     pub(crate) safe fn umbra_c_count(hit: bool, diverted: bool);

@@ -21,7 +21,7 @@ use umbra_state::{
 use crate::adapter::{Core, Driver, takes_livepatches};
 use crate::describe::{Record, describe, no_memory};
 use crate::ffi::{self, CHook, CPatch, CState};
-use crate::global::{Locked, global};
+use crate::global::Locked;
 use crate::log;
 use crate::platform::Kernel;
 use crate::slots::{ENOSPC, SLOTS, Slots, Target};
@@ -108,8 +108,8 @@ impl Control {
         // The engine knows patches by name; two records of one structure would
         // be one to us, whatever it calls itself now.
         if let Some(name) = self.name_of(patch) {
-            log::error(format_args!(
-                "refused: patch {name} is enabled already; disable it first to enable it anew"
+            log::refused(format_args!(
+                "patch {name} is enabled already; disable it first to enable it anew"
             ));
             return Err(Errno::EEXIST);
         }
@@ -118,8 +118,8 @@ impl Control {
         let name = described.name;
         record.livepatch = livepatch;
         if !livepatch && takes_livepatches(self, described.replace) {
-            log::error(format_args!(
-                "refused: patch {name} would replace livepatches, which only a livepatch can; \
+            log::refused(format_args!(
+                "patch {name} would replace livepatches, which only a livepatch can; \
                  disable them by /sys/kernel/livepatch, or enable it without .replace"
             ));
             return Err(Errno::EBUSY);
@@ -130,7 +130,7 @@ impl Control {
         self.records.push(record);
         let (engine, mut host) = self.split(Core::Done);
         engine.enable(described, &mut host).map_err(|refusal| {
-            log::error(format_args!("refused: {refusal}"));
+            log::refused(format_args!("{refusal}"));
             self.records.pop();
             refusal.errno()
         })
@@ -142,14 +142,14 @@ impl Control {
             .iter()
             .any(|r| r.livepatch && r.name.as_str() == name)
         {
-            log::error(format_args!(
-                "refused: {name} is a livepatch; write 0 to /sys/kernel/livepatch/{name}/enabled"
+            log::refused(format_args!(
+                "{name} is a livepatch; write 0 to /sys/kernel/livepatch/{name}/enabled"
             ));
             return Err(Errno::EINVAL);
         }
         let (engine, mut host) = self.split(Core::Done);
         if let Err(refusal) = engine.disable(name, &mut host) {
-            log::error(format_args!("refused: {refusal}"));
+            log::refused(format_args!("{refusal}"));
             return Err(refusal.errno());
         }
         let status = engine.run(&mut host);
@@ -362,7 +362,7 @@ impl Host for KernelHost<'_> {
     }
 
     fn free_shadows(&mut self, _patch: &Patch, state: &State) {
-        global().shadows.free_all(state.id, state.shadow_dtor);
+        crate::shadows::free_all(state.id, state.shadow_dtor);
     }
 
     fn barrier(&mut self) {
@@ -401,6 +401,18 @@ impl Host for KernelHost<'_> {
                 result,
             } => {
                 let result = result.map_or_else(|errno| errno.0, |()| 0);
+                let name = patch.name.as_str();
+                // SAFETY: a text of `len` bytes.
+                unsafe {
+                    ffi::umbra_c_trace_callback(
+                        name.as_ptr(),
+                        name.len(),
+                        state.id,
+                        callback as c_uint,
+                        reason as c_uint,
+                        result,
+                    );
+                }
                 log::info(format_args!(
                     "{}: state {} ({}): {callback} on {reason} returned {result}",
                     patch.name, state.id, state.name
@@ -424,8 +436,8 @@ pub(crate) fn locked(f: impl FnOnce(&mut Control) -> Result<(), Errno>) -> c_int
             Err(errno) => errno.0,
         },
         Err(errno) => {
-            log::error(format_args!(
-                "refused: a state's callback may not enable or disable a patch; do it from elsewhere"
+            log::refused(format_args!(
+                "a state's callback may not enable or disable a patch; do it from elsewhere"
             ));
             errno
         }
@@ -444,8 +456,8 @@ extern "C" fn umbra_disable_patch(patch: *mut CPatch) -> c_int {
     locked(|control| match control.name_of(patch) {
         Some(name) => control.disable(name.as_str()),
         None => {
-            log::error(format_args!(
-                "refused: this patch is not enabled, so there is nothing to disable"
+            log::refused(format_args!(
+                "this patch is not enabled, so there is nothing to disable"
             ));
             Err(Errno::ENOENT)
         }

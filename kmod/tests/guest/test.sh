@@ -12,24 +12,7 @@ clean() {
 	is "$1: no shadow is left" 0 "$(awk 'NR > 1 { n += $2 } END { print n + 0 }' $debug/types)"
 }
 
-step "parameters"
-# What the log says of a refused value; the shell only knows the errno.
-refused() {
-	dmesg | sed -n 's/.*\] umbra: refused: //p' | tail -n 1
-}
-params=/sys/module/umbra/parameters
-says "counters takes no number of things" "nvalid" load umbra counters=3
-is "and says what it takes" "counters=3; it is on (1, y) or off (0, n)" "$(refused)"
-says "a slice takes some time" "" load umbra slice_us=0
-is "and says how much" "slice_us=0; it is a number of microseconds from 1 to 100000" "$(refused)"
-ok "umbra.ko loads" load umbra counters=1 slice_us=50
-is "with its parameters" "Y 50" "$(cat $params/counters) $(cat $params/slice_us)"
-for bad in 100001 -1 12us ""; do
-	says "nor is slice_us $bad taken later" "" sh -c "echo $bad >$params/slice_us"
-done
-ok "another one is" sh -c "echo 200 >$params/slice_us"
-is "and shown" "200" "$(awk 'END { print $NF }' $debug/reclaim)"
-rmmod umbra
+. /guest/visible.inc
 
 step "the API"
 ok "umbra.ko loads" load umbra
