@@ -16,8 +16,19 @@
 #define _UMBRA_H
 
 #include <linux/types.h>
+#include <asm/barrier.h>
+
+/*
+ * The version of this header: counted up when a structure or a function of it
+ * changes. A module built with another version is refused with -ENOEXEC and a
+ * reason where it comes to us first: umbra_type_get(), umbra_enable_patch(),
+ * umbra_enable_livepatch(). The functions by (object, id) are those of the stock
+ * kernel, and stay.
+ */
+#define UMBRA_ABI	1
 
 struct module;
+struct umbra_gate;
 struct umbra_patch;
 struct umbra_state;
 struct umbra_type;
@@ -130,15 +141,21 @@ void umbra_shadow_free_all(unsigned long id, umbra_shadow_dtor_t dtor);
  * Shadows by a typed handle: the id is looked up once
  */
 
+/* umbra_type_get(), asked for by a module built with this version. */
+struct umbra_type *__umbra_type_get(unsigned long id, unsigned int abi);
+
 /**
  * umbra_type_get - a handle for all shadows of one id
  * @id: the id
  *
  * Context: process, may sleep.
- * Return: a handle that keeps the type until umbra_type_put(), or
- * ERR_PTR(-ENOMEM).
+ * Return: a handle that keeps the type until umbra_type_put(), or ERR_PTR():
+ * -ENOMEM, -ENOEXEC (see UMBRA_ABI).
  */
-struct umbra_type *umbra_type_get(unsigned long id);
+static inline struct umbra_type *umbra_type_get(unsigned long id)
+{
+	return __umbra_type_get(id, UMBRA_ABI);
+}
 
 /**
  * umbra_type_put - give a handle back
@@ -318,6 +335,45 @@ struct umbra_state {
 	const char *target;
 };
 
+/**
+ * struct umbra_gate - whether a state may be relied on
+ * @open: not 0 from when the first user's post_patch has returned until the
+ *	last user's pre_unpatch is called; by umbra_gate_is_open()
+ */
+struct umbra_gate {
+	u32 open;
+};
+
+/**
+ * umbra_gate_get - find the gate of a state
+ * @state: the state's id
+ *
+ * A hook has the gate of its state asked for it. This is for code that runs
+ * otherwise: a timer, a replacement that depends on another state.
+ *
+ * Context: process, may sleep. Not from a state's callback.
+ * Return: the gate, which is good for as long as the caller's module may call
+ * us, or ERR_PTR(): -ENOENT if no patch has named the state yet, -EDEADLK (from
+ * a callback).
+ */
+const struct umbra_gate *umbra_gate_get(unsigned long state);
+
+/**
+ * umbra_gate_is_open - whether a state may be relied on now
+ * @gate: from umbra_gate_get()
+ *
+ * Who finds it open sees what post_patch did. It may be closed at once, and the
+ * state's shadows stay until a grace period after that: hold rcu_read_lock()
+ * around the question and what follows from it.
+ *
+ * Context: any, NMI included. One load.
+ */
+static inline bool umbra_gate_is_open(const struct umbra_gate *gate)
+{
+	/* Pairs with the release when the gate is opened. */
+	return smp_load_acquire(&gate->open);
+}
+
 /* ------------------------------------------------------------------------
  * Hooks
  */
@@ -422,6 +478,9 @@ struct umbra_patch {
 	bool replace;
 };
 
+/* umbra_enable_patch(), asked for by a module built with this version. */
+int __umbra_enable_patch(struct umbra_patch *patch, unsigned int abi);
+
 /**
  * umbra_enable_patch - enable a patch
  * @patch: the patch
@@ -446,11 +505,15 @@ struct umbra_patch {
  *	someone else's direct call;
  * -EPERM: a state that would go blocks its disabling;
  * -ENOSPC: all hook slots are in use; -EOVERFLOW: a state's users are;
- * -ENOMEM, -ENODEV (the module is going away), -EDEADLK (from a callback);
+ * -ENOMEM, -ENODEV (the module is going away), -EDEADLK (from a callback),
+ * -ENOEXEC (see UMBRA_ABI);
  * or what a pre_patch callback returned. Nothing is changed then, and the
  * kernel log says what and why.
  */
-int umbra_enable_patch(struct umbra_patch *patch);
+static inline int umbra_enable_patch(struct umbra_patch *patch)
+{
+	return __umbra_enable_patch(patch, UMBRA_ABI);
+}
 
 /**
  * umbra_disable_patch - disable a patch

@@ -4,7 +4,9 @@
  * exports. All that is not here is exported straight from the Rust object.
  */
 #include <linux/build_bug.h>
+#include <linux/err.h>
 #include <linux/export.h>
+#include <linux/instruction_pointer.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 
@@ -81,15 +83,44 @@ notrace void *umbra_get(const struct umbra_type *type, const void *obj)
 }
 EXPORT_SYMBOL_GPL(umbra_get);
 
+/**
+ * umbra_abi_check - refuse a module that was built with another umbra.h
+ * @abi: the version that it was built with
+ * @caller: where it called from; what it passed may mean anything
+ *
+ * Return: 0 or -ENOEXEC.
+ */
+int umbra_abi_check(unsigned int abi, unsigned long caller)
+{
+	if (likely(abi == UMBRA_ABI))
+		return 0;
+	umbra_refused_err("%ps was built with version %u of umbra.h, this is version %u; build it anew with the header of this umbra.ko",
+			  (void *)caller, abi, UMBRA_ABI);
+	return -ENOEXEC;
+}
+
+struct umbra_type *__umbra_type_get(unsigned long id, unsigned int abi)
+{
+	int ret = umbra_abi_check(abi, _RET_IP_);
+
+	return ret ? ERR_PTR(ret) : umbra_rs_type_get(id);
+}
+EXPORT_SYMBOL_GPL(__umbra_type_get);
+
+int __umbra_enable_patch(struct umbra_patch *patch, unsigned int abi)
+{
+	return umbra_abi_check(abi, _RET_IP_) ?: umbra_rs_enable_patch(patch);
+}
+EXPORT_SYMBOL_GPL(__umbra_enable_patch);
+
 /* Defined in the Rust object. */
 #define EXPORT_RUST(sym)	EXPORT_SYMBOL_GPL(sym)
 
 EXPORT_RUST(umbra_shadow_free_all);
-EXPORT_RUST(umbra_type_get);
 EXPORT_RUST(umbra_type_put);
 EXPORT_RUST(umbra_free_all);
 EXPORT_RUST(umbra_live);
 EXPORT_RUST(umbra_for_each);
 EXPORT_RUST(umbra_barrier);
-EXPORT_RUST(umbra_enable_patch);
+EXPORT_RUST(umbra_gate_get);
 EXPORT_RUST(umbra_disable_patch);

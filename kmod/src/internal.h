@@ -49,6 +49,9 @@ unsigned long umbra_call(unsigned long function, unsigned long argument);
 const void *umbra_decide(const struct umbra_target *target,
 			 unsigned long *args);
 
+/* api.c */
+int umbra_abi_check(unsigned int abi, unsigned long caller);
+
 /* hook.c */
 int umbra_c_resolve(const char *symbol, unsigned long *addr);
 int umbra_c_attach(u32 slot, unsigned long addr);
@@ -154,6 +157,8 @@ const void *umbra_rs_decide(const struct umbra_target *target,
 void *umbra_rs_shadow_get(const void *obj, unsigned long id);
 void *umbra_rs_get(const struct umbra_type *type, const void *obj);
 int umbra_rs_new(struct umbra_new *new, void **data);
+struct umbra_type *umbra_rs_type_get(unsigned long id);
+int umbra_rs_enable_patch(struct umbra_patch *patch);
 void *umbra_rs_shadow_alloc(void *obj, unsigned long id, size_t size, gfp_t gfp,
 			    umbra_shadow_ctor_t ctor, void *ctor_data);
 void *umbra_rs_shadow_get_or_alloc(void *obj, unsigned long id, size_t size,

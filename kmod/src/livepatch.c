@@ -29,6 +29,7 @@
  */
 #include <linux/export.h>
 #include <linux/ftrace.h>
+#include <linux/instruction_pointer.h>
 #include <linux/kobject.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
@@ -290,11 +291,14 @@ refused:
 	return NULL;
 }
 
-int umbra_enable_livepatch(struct umbra_livepatch *patch)
+int __umbra_enable_livepatch(struct umbra_livepatch *patch, unsigned int abi)
 {
-	struct klp_object *anchor = umbra_livepatch_anchor(patch);
-	int ret;
+	struct klp_object *anchor;
+	int ret = umbra_abi_check(abi, _RET_IP_);
 
+	if (ret)
+		return ret;
+	anchor = umbra_livepatch_anchor(patch);
 	if (!anchor)
 		return -EINVAL;
 	if (umbra_c_owns_control()) {
@@ -319,7 +323,7 @@ int umbra_enable_livepatch(struct umbra_livepatch *patch)
 	mutex_unlock(&umbra_livepatch_loading);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(umbra_enable_livepatch);
+EXPORT_SYMBOL_GPL(__umbra_enable_livepatch);
 
 /**
  * umbra_livepatch_exit - give the stock core its functions back

@@ -10,7 +10,7 @@
 //! replacements and the barrier for its destructors.
 
 use alloc::vec::Vec;
-use core::ffi::{c_int, c_uint};
+use core::ffi::{c_int, c_uint, c_void};
 
 use umbra_shadow::Smr;
 use umbra_state::{
@@ -446,7 +446,7 @@ pub(crate) fn locked(f: impl FnOnce(&mut Control) -> Result<(), Errno>) -> c_int
 
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_enable_patch(patch: *mut CPatch) -> c_int {
+extern "C" fn umbra_rs_enable_patch(patch: *mut CPatch) -> c_int {
     locked(|control| control.enable(patch))
 }
 
@@ -462,6 +462,20 @@ extern "C" fn umbra_disable_patch(patch: *mut CPatch) -> c_int {
             Err(Errno::ENOENT)
         }
     })
+}
+
+/// See `umbra.h`; a [`Gate`](umbra_state::Gate) is a `struct umbra_gate`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_gate_get(state: core::ffi::c_ulong) -> *const c_void {
+    let errno = match Locked::take() {
+        Ok(mut locked) => match locked.control().installed().gate(state) {
+            // It lives as long as the engine and does not move.
+            Some(gate) => return core::ptr::from_ref(gate).cast(),
+            None => Errno::ENOENT.0,
+        },
+        Err(errno) => errno,
+    };
+    crate::shadows::err_ptr(errno)
 }
 
 /// `/sys/kernel/umbra/disable`.

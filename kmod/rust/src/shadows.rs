@@ -47,7 +47,7 @@ pub(crate) fn errno(error: &AllocError<c_int>) -> c_int {
 }
 
 /// `ERR_PTR()`.
-fn err_ptr(errno: c_int) -> *mut c_void {
+pub(crate) fn err_ptr(errno: c_int) -> *mut c_void {
     core::ptr::without_provenance_mut(errno as isize as usize)
 }
 
@@ -211,7 +211,7 @@ extern "C" fn umbra_shadow_free_all(id: c_ulong, dtor: Option<Dtor>) {
 
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_type_get(id: c_ulong) -> *mut c_void {
+extern "C" fn umbra_rs_type_get(id: c_ulong) -> *mut c_void {
     match global().shadows.table(id, may_sleep()) {
         Ok(table) => table.into_raw().as_ptr(),
         Err(_) => err_ptr(ENOMEM),
