@@ -79,9 +79,9 @@ int __umbra_enable_livepatch(struct umbra_livepatch *patch, unsigned int abi);
  * callback.
  * Return: 0, or -EINVAL (no vmlinux object, one with callbacks, hooks, or wrong
  * states), -EPERM (a state that would go blocks it), -EBUSY (a transition
- * runs), -ENOEXEC (see UMBRA_ABI), -EOPNOTSUPP (this kernel's livepatch core is not the one we know),
- * what klp_enable_patch() says, or what a pre_patch returned. Nothing is
- * changed then.
+ * runs), -EOPNOTSUPP (this kernel's livepatch core is not the one we know),
+ * -ENOEXEC (see UMBRA_ABI), what klp_enable_patch() says, or what a pre_patch
+ * returned. Nothing is changed then.
  */
 static inline int umbra_enable_livepatch(struct umbra_livepatch *patch)
 {
