@@ -27,6 +27,7 @@ use core::ptr::NonNull;
 
 use super::list::Node;
 use super::type_core::Core;
+use crate::context;
 use crate::platform::{AllocFlags, Platform};
 use crate::sync::{AtomicPtr, Ordering};
 
@@ -354,6 +355,7 @@ impl Entry {
         unsafe {
             if let Some(dtor) = dtor {
                 let obj = core::ptr::without_provenance_mut(obj);
+                let _in = context::destructing();
                 dtor.call(obj, self.data().as_ptr().cast());
             }
             let size = if prefixed {

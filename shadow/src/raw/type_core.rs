@@ -17,6 +17,7 @@ use super::change::Step;
 use super::entry::{Dtor, Entry, SIZES, Spare, Unmade, Wanted};
 use super::limbo::Limbo;
 use super::stripes::Stripes;
+use crate::context;
 use crate::error::{AllocError, OutOfMemory};
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -364,6 +365,7 @@ impl<P: Platform> Core<P> {
                 }
                 Step::Wait => {
                     drop(guard);
+                    context::wait_for_ctor(this.addr().get(), obj);
                     if !core.platform.relax(flags, waited) {
                         return Err(AllocError::Busy);
                     }
@@ -395,7 +397,11 @@ impl<P: Platform> Core<P> {
         };
         // No guard from here on: the constructor may sleep and use the table, and
         // growing may allocate. The reservation keeps the body.
-        ctor(reserved.entry.data()).map_err(AllocError::Ctor)?;
+        let made = {
+            let _in = context::constructing(this.addr().get(), obj);
+            ctor(reserved.entry.data())
+        };
+        made.map_err(AllocError::Ctor)?;
         let data = reserved.publish(flags);
         core.platform.assist();
         Ok(data)

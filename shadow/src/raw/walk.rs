@@ -149,8 +149,8 @@ impl<P: Platform> Body<P> {
             let core = (*this).core;
             let mut destroy = |entry: Entry| entry.destroy(core.as_ref(), dtor);
             let (slot, line) = (*this).cursor.get();
+            // Relaxed: alone, here and below.
             if slot <= (*this).mask.load(Ordering::Relaxed) {
-                // alone
                 let tagged = (*this)
                     .slot(slot)
                     .map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed)); // alone
