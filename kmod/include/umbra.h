@@ -16,8 +16,19 @@
 #define _UMBRA_H
 
 #include <linux/types.h>
+#include <asm/barrier.h>
+
+/*
+ * The version of this header: counted up when a structure or a function of it
+ * changes. A module built with another version is refused with -ENOEXEC and a
+ * reason where it comes to us first: umbra_type_get(), umbra_enable_patch(),
+ * umbra_enable_livepatch(). The functions by (object, id) are those of the stock
+ * kernel, and stay.
+ */
+#define UMBRA_ABI	1
 
 struct module;
+struct umbra_gate;
 struct umbra_patch;
 struct umbra_state;
 struct umbra_type;
@@ -130,15 +141,21 @@ void umbra_shadow_free_all(unsigned long id, umbra_shadow_dtor_t dtor);
  * Shadows by a typed handle: the id is looked up once
  */
 
+/* umbra_type_get(), asked for by a module built with this version. */
+struct umbra_type *__umbra_type_get(unsigned long id, unsigned int abi);
+
 /**
  * umbra_type_get - a handle for all shadows of one id
  * @id: the id
  *
  * Context: process, may sleep.
- * Return: a handle that keeps the type until umbra_type_put(), or
- * ERR_PTR(-ENOMEM).
+ * Return: a handle that keeps the type until umbra_type_put(), or ERR_PTR():
+ * -ENOMEM, -ENOEXEC (see UMBRA_ABI).
  */
-struct umbra_type *umbra_type_get(unsigned long id);
+static inline struct umbra_type *umbra_type_get(unsigned long id)
+{
+	return __umbra_type_get(id, UMBRA_ABI);
+}
 
 /**
  * umbra_type_put - give a handle back
@@ -198,8 +215,8 @@ void *umbra_get_or_alloc(const struct umbra_type *type, void *obj, size_t size,
  * @obj: the object
  * @dtor: destructor, or NULL; runs once, later, in a context that may sleep.
  *	Call umbra_barrier() before the module that holds it goes.
- *	A type remembers seven different ones; with an eighth the shadow
- *	stays.
+ *	If more than six different ones wait for their grace period, a further
+ *	one needs a little memory, and without it the shadow stays.
  *
  * Context: any but NMI.
  * Return: whether there was one and it is detached.
@@ -318,6 +335,45 @@ struct umbra_state {
 	const char *target;
 };
 
+/**
+ * struct umbra_gate - whether a state may be relied on
+ * @open: not 0 from when the first user's post_patch has returned until the
+ *	last user's pre_unpatch is called; by umbra_gate_is_open()
+ */
+struct umbra_gate {
+	u32 open;
+};
+
+/**
+ * umbra_gate_get - find the gate of a state
+ * @state: the state's id
+ *
+ * A hook has the gate of its state asked for it. This is for code that runs
+ * otherwise: a timer, a replacement that depends on another state.
+ *
+ * Context: process, may sleep. Not from a state's callback.
+ * Return: the gate, which is good for as long as the caller's module may call
+ * us, or ERR_PTR(): -ENOENT if no patch has named the state yet, -EDEADLK (from
+ * a callback).
+ */
+const struct umbra_gate *umbra_gate_get(unsigned long state);
+
+/**
+ * umbra_gate_is_open - whether a state may be relied on now
+ * @gate: from umbra_gate_get()
+ *
+ * Who finds it open sees what post_patch did. It may be closed at once, and the
+ * state's shadows stay until a grace period after that: hold rcu_read_lock()
+ * around the question and what follows from it.
+ *
+ * Context: any, NMI included. One load.
+ */
+static inline bool umbra_gate_is_open(const struct umbra_gate *gate)
+{
+	/* Pairs with the release when the gate is opened. */
+	return smp_load_acquire(&gate->open);
+}
+
 /* ------------------------------------------------------------------------
  * Hooks
  */
@@ -348,6 +404,16 @@ enum umbra_policy {
  * @policy: which calls are redirected
  * @argument: which argument is the object that @policy asks about, 0 for the
  *	first to 5 for the sixth, all of them integers or pointers
+ * @shadow_argument: 0, or which argument of @replacement gets the address of the
+ *	shadow that was found, counted as @argument: one behind the function's
+ *	own, so @replacement has a parameter more than the function. With
+ *	UMBRA_HAS_SHADOW only. The shadow stays where it is, destructed neither,
+ *	until the replacement returns or sleeps; between
+ *	umbra_replacement_begin() and umbra_replacement_end() it may sleep. It
+ *	may be detached meanwhile, and what frees it at once (a destructor
+ *	given to umbra_shadow_free()) does not wait. While such a hook is there
+ *	all that was detached waits for a grace period of tasks too, tenths of
+ *	a second, so a replacement must not wait for a destructor.
  * @original: set before the replacement can run: calls the function as it was
  *	compiled, without what a livepatch has made of it. Cast it to the
  *	function's type. It stays callable for as long as a replacement may run.
@@ -365,6 +431,7 @@ struct umbra_hook {
 	unsigned long shadow;
 	enum umbra_policy policy;
 	unsigned int argument;
+	unsigned int shadow_argument;
 	void *original;
 };
 
@@ -411,6 +478,9 @@ struct umbra_patch {
 	bool replace;
 };
 
+/* umbra_enable_patch(), asked for by a module built with this version. */
+int __umbra_enable_patch(struct umbra_patch *patch, unsigned int abi);
+
 /**
  * umbra_enable_patch - enable a patch
  * @patch: the patch
@@ -435,11 +505,15 @@ struct umbra_patch {
  *	someone else's direct call;
  * -EPERM: a state that would go blocks its disabling;
  * -ENOSPC: all hook slots are in use; -EOVERFLOW: a state's users are;
- * -ENOMEM, -ENODEV (the module is going away), -EDEADLK (from a callback);
+ * -ENOMEM, -ENODEV (the module is going away), -EDEADLK (from a callback),
+ * -ENOEXEC (see UMBRA_ABI);
  * or what a pre_patch callback returned. Nothing is changed then, and the
  * kernel log says what and why.
  */
-int umbra_enable_patch(struct umbra_patch *patch);
+static inline int umbra_enable_patch(struct umbra_patch *patch)
+{
+	return __umbra_enable_patch(patch, UMBRA_ABI);
+}
 
 /**
  * umbra_disable_patch - disable a patch

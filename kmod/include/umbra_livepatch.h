@@ -46,6 +46,9 @@ struct umbra_livepatch {
 /* A vmlinux object for a patch that changes no function of vmlinux. */
 #define UMBRA_LIVEPATCH_ANCHOR	{ .funcs = (struct klp_func[]) { { } } }
 
+/* umbra_enable_livepatch(), asked for by a module built with this version. */
+int __umbra_enable_livepatch(struct umbra_livepatch *patch, unsigned int abi);
+
 /**
  * umbra_enable_livepatch - klp_enable_patch() with states
  * @patch: the patch
@@ -77,9 +80,12 @@ struct umbra_livepatch {
  * Return: 0, or -EINVAL (no vmlinux object, one with callbacks, hooks, or wrong
  * states), -EPERM (a state that would go blocks it), -EBUSY (a transition
  * runs), -EOPNOTSUPP (this kernel's livepatch core is not the one we know),
- * what klp_enable_patch() says, or what a pre_patch returned. Nothing is
- * changed then.
+ * -ENOEXEC (see UMBRA_ABI), what klp_enable_patch() says, or what a pre_patch
+ * returned. Nothing is changed then.
  */
-int umbra_enable_livepatch(struct umbra_livepatch *patch);
+static inline int umbra_enable_livepatch(struct umbra_livepatch *patch)
+{
+	return __umbra_enable_livepatch(patch, UMBRA_ABI);
+}
 
 #endif /* _UMBRA_LIVEPATCH_H */

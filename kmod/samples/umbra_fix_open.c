@@ -5,7 +5,10 @@
  * Writing a device's number to the parameter "lock" attaches a shadow to it. From
  * then on opening this device runs the replacement; a call with any other device
  * never leaves the original. Nothing is switched for it: the shadow is the switch.
+ * The replacement is handed the shadow that it was chosen by, a counter, and needs
+ * no lookup of its own; reading "lock" shows the counters.
  */
+#include <linux/atomic.h>
 #include <linux/err.h>
 #include <linux/module.h>
 
@@ -17,8 +20,10 @@
 
 static struct umbra_hook hooks[];
 
-static int locked_open(struct toy *toy)
+/* toy_open() has one argument; the second is the shadow. */
+static int locked_open(struct toy *toy, atomic_t *refused)
 {
+	atomic_inc(refused);
 	return -EPERM;
 }
 
@@ -37,6 +42,7 @@ static struct umbra_hook hooks[] = {
 		.state = LOCKED,
 		.shadow = LOCKED,
 		.policy = UMBRA_HAS_SHADOW,
+		.shadow_argument = 1,
 	}, {
 		.symbol = "toy_remove",
 		.replacement = locked_remove,
@@ -61,15 +67,34 @@ static int lock_set(const char *val, const struct kernel_param *kp)
 	mutex_lock(&toy_lock);
 	list_for_each_entry(toy, &toys, node)
 		if (enabled && toy->nr == nr)
-			ret = umbra_shadow_get_or_alloc(toy, LOCKED, 0, GFP_KERNEL,
-							NULL, NULL) ? 0 : -ENOMEM;
+			ret = umbra_shadow_get_or_alloc(toy, LOCKED, sizeof(atomic_t),
+							GFP_KERNEL, NULL, NULL) ?
+			      0 : -ENOMEM;
 	mutex_unlock(&toy_lock);
 	return ret;
 }
 
-static const struct kernel_param_ops lock_ops = { .set = lock_set };
-module_param_cb(lock, &lock_ops, NULL, 0200);
-MODULE_PARM_DESC(lock, "number of a device that nobody may open any more");
+static int lock_get(char *buf, const struct kernel_param *kp)
+{
+	struct toy *toy;
+	int len = 0;
+
+	mutex_lock(&toy_lock);
+	list_for_each_entry(toy, &toys, node) {
+		/* Freed by toy_remove() only, which toy_lock keeps out. */
+		atomic_t *refused = umbra_shadow_get(toy, LOCKED);
+
+		if (refused)
+			len += sysfs_emit_at(buf, len, "%u:%d\n", toy->nr,
+					     atomic_read(refused));
+	}
+	mutex_unlock(&toy_lock);
+	return len;
+}
+
+static const struct kernel_param_ops lock_ops = { .set = lock_set, .get = lock_get };
+module_param_cb(lock, &lock_ops, NULL, 0600);
+MODULE_PARM_DESC(lock, "number of a device that nobody may open any more; who tried, number:times");
 
 static void locked_pre_un(struct umbra_patch *patch, struct umbra_state *state,
 			  enum umbra_reason reason)

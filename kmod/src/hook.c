@@ -5,10 +5,13 @@
  */
 #include <linux/ftrace.h>
 #include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/srcu.h>
 #include <linux/string.h>
 #include <linux/export.h>
+#include <linux/pgtable.h>
 
 #include "compat.h"
 #include "internal.h"
@@ -37,17 +40,8 @@ static const char *const umbra_untouchable[] = {
 	"preempt_schedule_notrace_thunk",
 };
 
-/**
- * umbra_c_resolve - find the address by which ftrace knows a function
- * @symbol: the function's name
- * @addr: where to put it
- *
- * The name table is not exported; a kprobe that is never armed finds it.
- *
- * Return: 0, -ENOENT, -EOPNOTSUPP if it cannot be traced, -EINVAL for a function
- * that the trampoline needs, -ENOMEM.
- */
-int umbra_c_resolve(const char *symbol, unsigned long *addr)
+/* One look, as umbra_c_resolve(); @addr is set with -EOPNOTSUPP too. */
+static int umbra_resolve(const char *symbol, unsigned long *addr)
 {
 	struct kprobe probe = {
 		.symbol_name = symbol,
@@ -57,15 +51,12 @@ int umbra_c_resolve(const char *symbol, unsigned long *addr)
 	static struct ftrace_ops ops;
 	int ret;
 
-	if (match_string(umbra_untouchable, ARRAY_SIZE(umbra_untouchable),
-			 symbol) >= 0)
-		return -EINVAL;
 	ret = register_kprobe(&probe);
+	*addr = (unsigned long)probe.addr;
 	if (ret == -ENOMEM || ret == -ENOENT)
 		return ret;
 	if (ret)
 		return probe.addr ? -EOPNOTSUPP : -ENOENT;
-	*addr = (unsigned long)probe.addr;
 	unregister_kprobe(&probe);
 
 	/* Whether ftrace has a call there; nothing is registered. */
@@ -73,6 +64,66 @@ int umbra_c_resolve(const char *symbol, unsigned long *addr)
 	ret = ftrace_set_filter_ip(&ops, *addr, 0, 0);
 	ftrace_free_filter(&ops);
 	return ret && ret != -ENOMEM ? -EOPNOTSUPP : ret;
+}
+
+static bool umbra_is_module_addr(unsigned long addr)
+{
+	return addr >= MODULES_VADDR && addr < MODULES_END;
+}
+
+/* A reference to the module at an address; NULL if none is there or it goes. */
+static struct module *umbra_module_hold(unsigned long find, unsigned long addr)
+{
+	struct module *mod;
+
+	/* Keeps what is found from being freed before there is a reference. */
+	preempt_disable();
+	mod = (struct module *)umbra_call(find, addr);
+	if (mod && !try_module_get(mod))
+		mod = NULL;
+	preempt_enable();
+	return mod;
+}
+
+/**
+ * umbra_c_resolve - find the address by which ftrace knows a function
+ * @symbol: the function's name
+ * @addr: where to put it
+ *
+ * The name table is not exported; a kprobe that is never armed finds it. A
+ * module may go after its name was found and before ftrace was asked, and then
+ * looks as if it could not be traced. So that is believed only of a module that
+ * is held meanwhile.
+ *
+ * Return: 0, -ENOENT, -EOPNOTSUPP if it cannot be traced, -EINVAL for a function
+ * that the trampoline needs, -ENOMEM.
+ */
+int umbra_c_resolve(const char *symbol, unsigned long *addr)
+{
+	unsigned long find, seen;
+	struct module *mod;
+	int ret;
+
+	if (match_string(umbra_untouchable, ARRAY_SIZE(umbra_untouchable),
+			 symbol) >= 0)
+		return -EINVAL;
+	ret = umbra_resolve(symbol, addr);
+	if (ret != -EOPNOTSUPP || !umbra_is_module_addr(*addr))
+		return ret;
+
+	find = umbra_c_lookup("__module_text_address");
+	if (!find)
+		return ret;
+	seen = *addr;
+	mod = umbra_module_hold(find, seen);
+	if (!mod)
+		return -ENOENT;
+	ret = umbra_resolve(symbol, addr);
+	/* The name is another module's by now, which nobody holds. */
+	if (ret == -EOPNOTSUPP && *addr != seen)
+		ret = -ENOENT;
+	module_put(mod);
+	return ret;
 }
 
 /**
@@ -175,6 +226,34 @@ void umbra_c_synchronize_tasks(void)
 	synchronize_rcu_tasks();
 	synchronize_srcu(&umbra_replacements);
 	synchronize_rcu_tasks();
+}
+
+/* Hooks that hand the shadow's address to their replacement. */
+static atomic_t umbra_passing_hooks = ATOMIC_INIT(0);
+
+/**
+ * umbra_c_passing - a hook that passes the shadow's address comes or goes
+ * @change: 1 before it can open, -1 when nobody can be in its replacement
+ */
+void umbra_c_passing(int change)
+{
+	atomic_add(change, &umbra_passing_hooks);
+}
+
+/**
+ * umbra_c_synchronize_readers - wait until nobody uses what was detached before
+ *
+ * For everything that looked it up in a section, and for replacements that it
+ * was handed to: those have no section of their own, but are waited for as
+ * their code is. A replacement that was handed it got it from a decision before
+ * the grace period ended, so its hook is counted by then, and stays counted
+ * until that replacement is over.
+ */
+void umbra_c_synchronize_readers(void)
+{
+	synchronize_rcu();
+	if (atomic_read(&umbra_passing_hooks))
+		umbra_c_synchronize_tasks();
 }
 
 int umbra_replacement_begin(void)

@@ -9,6 +9,7 @@
 #ifndef _UMBRA_INTERNAL_H
 #define _UMBRA_INTERNAL_H
 
+#include <linux/jump_label.h>
 #include <linux/types.h>
 #include <umbra.h>
 
@@ -42,17 +43,22 @@ struct umbra_counters {
 extern struct umbra_slot umbra_slots[UMBRA_SLOTS];
 extern const unsigned long umbra_trampolines[UMBRA_SLOTS];
 extern const unsigned long umbra_originals[UMBRA_SLOTS];
-void umbra_call(unsigned long function);
+unsigned long umbra_call(unsigned long function, unsigned long argument);
 
 /* api.c, called by trampoline.S */
 const void *umbra_decide(const struct umbra_target *target,
-			 const unsigned long *args);
+			 unsigned long *args);
+
+/* api.c */
+int umbra_abi_check(unsigned int abi, unsigned long caller);
 
 /* hook.c */
 int umbra_c_resolve(const char *symbol, unsigned long *addr);
 int umbra_c_attach(u32 slot, unsigned long addr);
 void umbra_c_detach(u32 slot);
 void umbra_c_synchronize_tasks(void);
+void umbra_c_passing(int change);
+void umbra_c_synchronize_readers(void);
 unsigned long umbra_c_lookup(const char *symbol);
 int umbra_c_entry(unsigned long addr, unsigned long *entry);
 
@@ -64,6 +70,7 @@ void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp);
 void umbra_c_free(void *ptr);
 bool umbra_c_relax(gfp_t gfp, unsigned int round);
 void umbra_c_resched(void);
+u64 umbra_c_clock(void);
 void umbra_c_guard(void);
 void umbra_c_unguard(void);
 void umbra_c_synchronize_rcu(void);
@@ -80,6 +87,12 @@ void umbra_c_log(int level, const u8 *text, size_t len);
 void umbra_c_seq_write(struct seq_file *m, const u8 *text, size_t len);
 void umbra_c_count(bool hit, bool diverted);
 void umbra_c_counters(struct umbra_counters *sum);
+
+/* params.c */
+extern bool umbra_counters_on;
+extern bool umbra_audit_on;
+u64 umbra_c_site(unsigned long caller);
+u64 umbra_c_slice(void);
 
 /* livepatch.c */
 bool umbra_c_livepatch_forced(struct umbra_patch *patch);
@@ -99,14 +112,67 @@ void umbra_c_attach_end(void);
 int umbra_show_init(void);
 void umbra_show_exit(void);
 
+/* trace.c */
+__printf(1, 2) void umbra_refused_err(const char *fmt, ...);
+void umbra_c_refused(const u8 *text, size_t len);
+void umbra_c_trace_callback(const u8 *patch, size_t len, unsigned long state,
+			    unsigned int callback, unsigned int reason,
+			    int result);
+bool umbra_c_traces_free_all(void);
+void umbra_c_trace_free_all(unsigned long id, unsigned long live);
+
+/* shadow.c */
+struct umbra_new {
+	/* NULL: by id. */
+	const struct umbra_type *type;
+	unsigned long id;
+	void *obj;
+	size_t size;
+	/* From umbra_c_site(), or 0. */
+	u64 cookie;
+	umbra_shadow_ctor_t ctor;
+	void *ctor_data;
+	gfp_t gfp;
+};
+
+DECLARE_STATIC_KEY_FALSE(umbra_watched);
+
+/* Whether somebody wants to know who attaches what. */
+static inline bool umbra_watching(void)
+{
+	return static_branch_unlikely(&umbra_watched);
+}
+
+int umbra_watch(void);
+void umbra_unwatch(void);
+int umbra_watched_new(struct umbra_new *new, unsigned long caller, void **data);
+void umbra_c_duplicate(unsigned long id);
+
 /* The Rust object */
 int umbra_rs_init(bool counters);
 void umbra_rs_exit(void);
 void umbra_rs_reclaim(void);
 const void *umbra_rs_decide(const struct umbra_target *target,
-			    const unsigned long *args);
+			    unsigned long *args);
 void *umbra_rs_shadow_get(const void *obj, unsigned long id);
 void *umbra_rs_get(const struct umbra_type *type, const void *obj);
+int umbra_rs_new(struct umbra_new *new, void **data);
+struct umbra_type *umbra_rs_type_get(unsigned long id);
+int umbra_rs_enable_patch(struct umbra_patch *patch);
+void *umbra_rs_shadow_alloc(void *obj, unsigned long id, size_t size, gfp_t gfp,
+			    umbra_shadow_ctor_t ctor, void *ctor_data);
+void *umbra_rs_shadow_get_or_alloc(void *obj, unsigned long id, size_t size,
+				   gfp_t gfp, umbra_shadow_ctor_t ctor,
+				   void *ctor_data);
+bool umbra_rs_shadow_free(void *obj, unsigned long id, umbra_shadow_dtor_t dtor);
+void *umbra_rs_alloc(const struct umbra_type *type, void *obj, size_t size,
+		     gfp_t gfp, umbra_shadow_ctor_t ctor, void *ctor_data);
+void *umbra_rs_get_or_alloc(const struct umbra_type *type, void *obj,
+			    size_t size, gfp_t gfp, umbra_shadow_ctor_t ctor,
+			    void *ctor_data);
+bool umbra_rs_free(const struct umbra_type *type, void *obj,
+		   umbra_shadow_dtor_t dtor);
+unsigned long umbra_rs_type_id(const struct umbra_type *type);
 int umbra_rs_klp_new(void *obj, unsigned long id, size_t size, gfp_t gfp,
 		     umbra_shadow_ctor_t ctor, void *ctor_data, void **data);
 void umbra_rs_klp_free_all(unsigned long id,
@@ -122,10 +188,12 @@ int umbra_rs_livepatch_write(struct umbra_patch *patch, bool enable);
 void umbra_rs_livepatch_reversed(struct umbra_patch *patch);
 void umbra_rs_livepatch_abandon(struct umbra_patch *patch, int result);
 bool umbra_rs_livepatch_any(void);
-void umbra_rs_show_patches(struct seq_file *m);
-void umbra_rs_show_states(struct seq_file *m);
-void umbra_rs_show_types(struct seq_file *m);
-void umbra_rs_show_hooks(struct seq_file *m);
+int umbra_rs_show_patches(struct seq_file *m);
+int umbra_rs_show_states(struct seq_file *m);
+int umbra_rs_show_types(struct seq_file *m);
+int umbra_rs_show_hooks(struct seq_file *m);
+int umbra_rs_show_reclaim(struct seq_file *m);
+int umbra_rs_show_json(struct seq_file *m);
 void umbra_rs_target_going(struct module *mod, const char *name);
 size_t umbra_rs_list_patches(char *buf, size_t size);
 

@@ -14,6 +14,7 @@
 #include <linux/bug.h>
 #include <linux/export.h>
 #include <linux/gfp.h>
+#include <linux/instruction_pointer.h>
 #include <linux/irqflags.h>
 #include <linux/spinlock.h>
 
@@ -29,6 +30,7 @@ static DEFINE_RAW_SPINLOCK(umbra_klp_lock);
 struct umbra_klp_new {
 	klp_shadow_ctor_t ctor;
 	void *ctor_data;
+	unsigned long caller;
 	/* The constructor was called, and this is what it returned. */
 	bool called;
 	int ret;
@@ -59,6 +61,20 @@ static int umbra_klp_construct(void *obj, void *shadow_data, void *arg)
 /* How often a caller in atomic context looks again, each time for a while. */
 #define UMBRA_KLP_ROUNDS	100
 
+/* One try; watched as umbra_shadow_alloc() is. */
+static int umbra_klp_try(void *obj, unsigned long id, size_t size, gfp_t gfp,
+			 struct umbra_klp_new *new, void **data)
+{
+	struct umbra_new watched = {
+		.id = id, .obj = obj, .size = size, .gfp = gfp,
+		.ctor = umbra_klp_construct, .ctor_data = new,
+	};
+
+	if (umbra_watching())
+		return umbra_watched_new(&watched, new->caller, data);
+	return umbra_rs_klp_new(obj, id, size, gfp, umbra_klp_construct, new, data);
+}
+
 static int umbra_klp_make(void *obj, unsigned long id, size_t size, gfp_t gfp,
 			  struct umbra_klp_new *new, void **data)
 {
@@ -74,16 +90,14 @@ static int umbra_klp_make(void *obj, unsigned long id, size_t size, gfp_t gfp,
 	 */
 	for (round = 0; round < UMBRA_KLP_ROUNDS; round++) {
 		local_irq_save(flags);
-		ret = umbra_rs_klp_new(obj, id, size, atomic, umbra_klp_construct,
-				       new, data);
+		ret = umbra_klp_try(obj, id, size, atomic, new, data);
 		local_irq_restore(flags);
 		if (ret != -EBUSY || new->called || gfpflags_allow_blocking(gfp))
 			break;
 	}
 	/* Not to be had at once, so wait as the caller allows. */
 	if ((ret == -ENOMEM || ret == -EBUSY) && !new->called)
-		ret = umbra_rs_klp_new(obj, id, size, gfp, umbra_klp_construct,
-				       new, data);
+		ret = umbra_klp_try(obj, id, size, gfp, new, data);
 	if (new->called && new->ret) {
 		pr_err("Failed to construct shadow variable <%p, %lx> (%d)\n",
 		       obj, id, new->ret);
@@ -109,7 +123,9 @@ void *umbra_klp_shadow_alloc(void *obj, unsigned long id, size_t size,
 			     gfp_t gfp_flags, klp_shadow_ctor_t ctor,
 			     void *ctor_data)
 {
-	struct umbra_klp_new new = { .ctor = ctor, .ctor_data = ctor_data };
+	struct umbra_klp_new new = {
+		.ctor = ctor, .ctor_data = ctor_data, .caller = _RET_IP_,
+	};
 	void *data = NULL;
 	int ret;
 
@@ -137,7 +153,9 @@ void *umbra_klp_shadow_get_or_alloc(void *obj, unsigned long id, size_t size,
 				    gfp_t gfp_flags, klp_shadow_ctor_t ctor,
 				    void *ctor_data)
 {
-	struct umbra_klp_new new = { .ctor = ctor, .ctor_data = ctor_data };
+	struct umbra_klp_new new = {
+		.ctor = ctor, .ctor_data = ctor_data, .caller = _RET_IP_,
+	};
 	void *data = umbra_shadow_get(obj, id);
 	int ret;
 

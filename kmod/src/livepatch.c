@@ -29,6 +29,7 @@
  */
 #include <linux/export.h>
 #include <linux/ftrace.h>
+#include <linux/instruction_pointer.h>
 #include <linux/kobject.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
@@ -128,7 +129,7 @@ static ssize_t umbra_livepatch_write(struct kobject *kobj,
 	if (klp->enabled != enable)
 		answer = umbra_rs_livepatch_write(patch, enable);
 	if (answer == UMBRA_LIVEPATCH_REVERSE) {
-		umbra_call(umbra_klp_reverse);
+		umbra_call(umbra_klp_reverse, 0);
 		umbra_rs_livepatch_reversed(patch);
 	}
 	mutex_unlock(umbra_klp_mutex);
@@ -171,8 +172,8 @@ static int umbra_livepatch_foreign(struct klp_patch *klp)
 	}
 	mutex_lock(&umbra_livepatch_loading);
 	if (klp && klp->mod && klp->replace && umbra_rs_livepatch_any()) {
-		pr_err("umbra: refused: livepatch %s would replace patches whose states it knows nothing of; enable it by umbra_enable_livepatch(), or disable those first\n",
-		       klp->mod->name);
+		umbra_refused_err("livepatch %s would replace patches whose states it knows nothing of; enable it by umbra_enable_livepatch(), or disable those first",
+				  klp->mod->name);
 		ret = -EBUSY;
 	} else {
 		ret = klp_enable_patch(klp);
@@ -237,7 +238,7 @@ static int umbra_livepatch_redirect_once(void)
 	if (!ret)
 		ret = umbra_c_entry((unsigned long)klp_enable_patch, &enable_ip);
 	if (ret) {
-		pr_err("umbra: refused: this kernel's livepatch core is not one that states can be kept for\n");
+		umbra_refused_err("this kernel's livepatch core is not one that states can be kept for");
 		return -EOPNOTSUPP;
 	}
 	memset(ops, 0, sizeof(*ops));
@@ -250,8 +251,8 @@ static int umbra_livepatch_redirect_once(void)
 	if (!ret)
 		ret = register_ftrace_function(ops);
 	if (ret) {
-		pr_err("umbra: refused: the livepatch core's functions cannot be traced (%d); -EBUSY means that a livepatch is on them\n",
-		       ret);
+		umbra_refused_err("the livepatch core's functions cannot be traced (%d); -EBUSY means that a livepatch is on them",
+				  ret);
 		ftrace_free_filter(ops);
 		return ret;
 	}
@@ -285,20 +286,23 @@ static struct klp_object *umbra_livepatch_anchor(struct umbra_livepatch *patch)
 		return obj;
 	}
 refused:
-	pr_err("umbra: refused: livepatch %s: %s\n",
-	       patch && patch->klp.mod ? patch->klp.mod->name : "(none)", why);
+	umbra_refused_err("livepatch %s: %s",
+			  patch && patch->klp.mod ? patch->klp.mod->name : "(none)", why);
 	return NULL;
 }
 
-int umbra_enable_livepatch(struct umbra_livepatch *patch)
+int __umbra_enable_livepatch(struct umbra_livepatch *patch, unsigned int abi)
 {
-	struct klp_object *anchor = umbra_livepatch_anchor(patch);
-	int ret;
+	struct klp_object *anchor;
+	int ret = umbra_abi_check(abi, _RET_IP_);
 
+	if (ret)
+		return ret;
+	anchor = umbra_livepatch_anchor(patch);
 	if (!anchor)
 		return -EINVAL;
 	if (umbra_c_owns_control()) {
-		pr_err("umbra: refused: a state's callback may not enable a patch\n");
+		umbra_refused_err("a state's callback may not enable a patch");
 		return -EDEADLK;
 	}
 	patch->umbra.mod = patch->klp.mod;
@@ -319,7 +323,7 @@ int umbra_enable_livepatch(struct umbra_livepatch *patch)
 	mutex_unlock(&umbra_livepatch_loading);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(umbra_enable_livepatch);
+EXPORT_SYMBOL_GPL(__umbra_enable_livepatch);
 
 /**
  * umbra_livepatch_exit - give the stock core its functions back

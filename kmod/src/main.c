@@ -10,10 +10,6 @@
 
 #include "internal.h"
 
-static bool counters;
-module_param(counters, bool, 0444);
-MODULE_PARM_DESC(counters, "count hits, misses and diverted calls of hooks (default: no)");
-
 static int __init umbra_init(void)
 {
 	int ret;
@@ -25,7 +21,7 @@ static int __init umbra_init(void)
 	ret = umbra_shim_init();
 	if (ret)
 		return ret;
-	ret = umbra_rs_init(counters);
+	ret = umbra_rs_init(umbra_counters_on);
 	if (ret)
 		goto err_shim;
 	ret = umbra_target_init();

@@ -12,6 +12,7 @@
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/clock.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -118,6 +119,12 @@ bool umbra_c_relax(gfp_t gfp, unsigned int round)
 void umbra_c_resched(void)
 {
 	cond_resched();
+}
+
+/* Nanoseconds; near enough between CPUs for the length of a slice. */
+u64 umbra_c_clock(void)
+{
+	return local_clock();
 }
 
 /*

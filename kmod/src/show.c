@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What can be seen and done from outside: tables in debugfs, and in sysfs the
- * list of enabled patches and the way to disable one.
+ * What can be seen and done from outside: in debugfs tables, and all of them in
+ * one JSON document; in sysfs the list of enabled patches and the way to disable
+ * one.
  */
 #include <linux/debugfs.h>
 #include <linux/fs.h>
@@ -19,8 +20,7 @@ static struct kobject *umbra_kobj;
 #define UMBRA_SHOW(what)						\
 static int umbra_##what##_show(struct seq_file *m, void *unused)	\
 {									\
-	umbra_rs_show_##what(m);					\
-	return 0;							\
+	return umbra_rs_show_##what(m);					\
 }									\
 DEFINE_SHOW_ATTRIBUTE(umbra_##what)
 
@@ -28,6 +28,8 @@ UMBRA_SHOW(patches);
 UMBRA_SHOW(states);
 UMBRA_SHOW(types);
 UMBRA_SHOW(hooks);
+UMBRA_SHOW(reclaim);
+UMBRA_SHOW(json);
 
 static ssize_t patches_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
@@ -78,6 +80,8 @@ int umbra_show_init(void)
 	debugfs_create_file("states", 0444, umbra_dir, NULL, &umbra_states_fops);
 	debugfs_create_file("types", 0444, umbra_dir, NULL, &umbra_types_fops);
 	debugfs_create_file("hooks", 0444, umbra_dir, NULL, &umbra_hooks_fops);
+	debugfs_create_file("reclaim", 0444, umbra_dir, NULL, &umbra_reclaim_fops);
+	debugfs_create_file("json", 0444, umbra_dir, NULL, &umbra_json_fops);
 	return 0;
 }
 

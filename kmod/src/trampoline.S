@@ -16,10 +16,13 @@
  *
  * A closed slot costs four instructions here (and the landing pads, with IBT)
  * and touches one line of memory that is written only when a hook opens or
- * closes. An open one asks
- * umbra_decide(), which may use everything that a C function may: the argument
- * registers are saved around it and the stack is aligned to 16, which kernel C
- * does not do but Rust code counts on.
+ * closes. An open one asks umbra_decide(), which may use everything that a C
+ * function may: the argument registers are saved around it, as the array that it
+ * reads the object from. It writes to that array too, if the replacement is to
+ * get the shadow's address: into the place of a register behind those that the
+ * function itself has, which its caller leaves free.
+ *
+ *	(%rsp) rdi | rsi | rdx | rcx | r8 | r9 | return into the function | ...
  *
  * No code is made at run time: the trampolines are stamped out below.
  */
@@ -34,30 +37,26 @@
 
 /* The slow half. %r11: the slot's target, read once. */
 SYM_FUNC_START_LOCAL(umbra_ask)
-	pushq	%rbp
-	movq	%rsp, %rbp
 	CALL_DEPTH_ACCOUNT
-	pushq	%rdi
-	pushq	%rsi
-	pushq	%rdx
-	pushq	%rcx
-	pushq	%r8
 	pushq	%r9
-	andq	$-16, %rsp
-	leaq	-8(%rbp), %rsi
+	pushq	%r8
+	pushq	%rcx
+	pushq	%rdx
+	pushq	%rsi
+	pushq	%rdi
 	movq	%r11, %rdi
+	movq	%rsp, %rsi
 	call	umbra_decide
 	testq	%rax, %rax
 	jz	.Lkeep
-	movq	%rax, 8(%rbp)
+	movq	%rax, 48(%rsp)
 .Lkeep:
-	movq	-8(%rbp), %rdi
-	movq	-16(%rbp), %rsi
-	movq	-24(%rbp), %rdx
-	movq	-32(%rbp), %rcx
-	movq	-40(%rbp), %r8
-	movq	-48(%rbp), %r9
-	leave
+	popq	%rdi
+	popq	%rsi
+	popq	%rdx
+	popq	%rcx
+	popq	%r8
+	popq	%r9
 	RET
 SYM_FUNC_END(umbra_ask)
 
@@ -70,9 +69,10 @@ SYM_FUNC_START_LOCAL(umbra_go)
 	RET
 SYM_FUNC_END(umbra_go)
 
-/* Calls the function at %rdi, which takes nothing, without an indirect branch. */
+/* Calls the function at %rdi with the argument in %rsi, without an indirect branch. */
 SYM_FUNC_START(umbra_call)
 	movq	%rdi, %r11
+	movq	%rsi, %rdi
 	call	umbra_go
 	RET
 SYM_FUNC_END(umbra_call)

@@ -17,6 +17,8 @@ MODULE_PARM_DESC(leak, "attach so many shadows and leave them, and do nothing el
 static const struct umbra_test *const suites[] = {
 	umbra_shadow_tests,
 	umbra_patch_tests,
+	umbra_abi_tests,
+	umbra_hook_tests,
 };
 
 static int __init umbra_test_init(void)

@@ -20,6 +20,8 @@ struct umbra_test {
 /* Each ends with an empty one. */
 extern const struct umbra_test umbra_shadow_tests[];
 extern const struct umbra_test umbra_patch_tests[];
+extern const struct umbra_test umbra_abi_tests[];
+extern const struct umbra_test umbra_hook_tests[];
 
 #define CHECK(cond)							\
 do {									\

@@ -17,6 +17,7 @@ use loom::thread::ThreadId;
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
 
 use crate::blocks::Blocks;
+use crate::payload::{FLAGS, Payload};
 
 /// crossbeam-epoch as a platform, for one execution of a model.
 #[derive(Clone)]
@@ -59,10 +60,11 @@ impl RealEpoch {
         }))
     }
 
-    /// A table on it.
+    /// A table on it, of payloads.
     #[must_use]
     pub fn table(&self) -> Table<Self> {
-        Table::new(self.clone(), 1).expect("the model's memory does not run out")
+        let dtor = Some(Payload::DESTROY);
+        Table::with_dtor(self.clone(), 1, dtor, FLAGS).expect("the model's memory does not run out")
     }
 
     /// Gives up this thread's place in the collector, as its end would.

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 use loom::cell::UnsafeCell;
-use umbra_shadow::{AllocFlags, Platform, Table};
+use umbra_shadow::{AllocFlags, Dtor, Platform, Table};
 
 /// The flags of every allocation in a model: nothing looks at them.
 pub const FLAGS: AllocFlags = AllocFlags(0);
@@ -49,6 +49,10 @@ impl Payload {
             payload.drop_in_place();
         }
     }
+
+    /// [`destroy`](Self::destroy) for tables that hold nothing else.
+    // SAFETY: the models make every variable by `construct`, and join their threads.
+    pub const DESTROY: Dtor = unsafe { Dtor::new(Self::destroy) };
 
     /// Attaches one.
     pub fn put<P: Platform>(table: &Table<P>, obj: usize, value: u64) -> bool {

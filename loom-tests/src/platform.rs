@@ -9,6 +9,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
 
 use crate::blocks::Blocks;
+use crate::payload::{FLAGS, Payload};
 
 /// The model's reclamation scheme and memory.
 ///
@@ -74,10 +75,11 @@ impl Tracked {
         self.0.blocks.cramp(cramped);
     }
 
-    /// A table on this platform.
+    /// A table on this platform, of payloads.
     #[must_use]
     pub fn table(&self) -> Table<Self> {
-        Table::new(self.clone(), 1).expect("the model's memory does not run out")
+        let dtor = Some(Payload::DESTROY);
+        Table::with_dtor(self.clone(), 1, dtor, FLAGS).expect("the model's memory does not run out")
     }
 
     /// Reclaims what waits for nobody any more. A link that asks for another

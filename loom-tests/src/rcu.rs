@@ -25,6 +25,7 @@ use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
 
 use crate::blocks::Blocks;
+use crate::payload::{FLAGS, Payload};
 
 /// The kernel, for one execution of a model.
 #[derive(Clone)]
@@ -73,7 +74,8 @@ impl Rcu {
     /// A table in it.
     #[must_use]
     pub fn table(&self) -> Table<Self> {
-        Table::new(self.clone(), 1).expect("the model's memory does not run out")
+        let dtor = Some(Payload::DESTROY);
+        Table::with_dtor(self.clone(), 1, dtor, FLAGS).expect("the model's memory does not run out")
     }
 
     /// `synchronize_rcu()`.

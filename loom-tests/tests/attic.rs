@@ -19,7 +19,7 @@ fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>)) {
     platform.cramp(true);
     assert!(Payload::put(&table, B, 2));
     f(&platform, &table);
-    table.free_all(Some(Payload::destroy));
+    table.free_all(Some(Payload::DESTROY));
     drop(table);
     umbra_shadow::Smr::barrier(&platform);
 }
@@ -27,7 +27,7 @@ fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>)) {
 /// Uses the line's version up.
 fn wear(table: &Table<Tracked>) {
     for value in 7..10 {
-        assert!(table.free(B, Some(Payload::destroy)));
+        assert!(table.free_with(B, Payload::DESTROY).unwrap());
         assert!(Payload::put(table, B, value));
     }
 }
@@ -69,7 +69,7 @@ fn r44_one_object_in_a_lane_and_in_the_attic() {
     explore("get_or_alloc | free another, get_or_alloc", Some(3), || {
         with_full_line(|_, table| {
             let other = spawn(table, |t| {
-                assert!(t.free(A, Some(Payload::destroy)));
+                assert!(t.free_with(A, Payload::DESTROY).unwrap());
                 ensure(t, C, 3)
             });
             let mine = ensure(table, C, 4);
@@ -90,7 +90,7 @@ fn r44_one_object_in_a_lane_and_in_an_attic_in_use() {
             with_full_line(|_, table| {
                 assert!(Payload::put(table, D, 9));
                 let other = spawn(table, |t| {
-                    assert!(t.free(A, Some(Payload::destroy)));
+                    assert!(t.free_with(A, Payload::DESTROY).unwrap());
                     ensure(t, C, 3)
                 });
                 let mine = ensure(table, C, 4);
@@ -116,7 +116,7 @@ fn with_split_due(n: usize, f: impl Fn(&Table<Tracked>, &[usize])) {
         .for_each(|&obj| assert!(Payload::put(&table, obj, 1)));
     platform.cramp(false);
     f(&table, &objects);
-    table.free_all(Some(Payload::destroy));
+    table.free_all(Some(Payload::DESTROY));
     drop(table);
     umbra_shadow::Smr::barrier(&platform);
 }
@@ -157,7 +157,7 @@ fn g6_free_against_a_split() {
                     let put = spawn(table, |t| assert!(Payload::put(t, 0xF_F000, 1)));
                     for &obj in objects {
                         assert!(
-                            table.free(obj, Some(Payload::destroy)),
+                            table.free_with(obj, Payload::DESTROY).unwrap(),
                             "{obj:#x} was there"
                         );
                     }
@@ -183,7 +183,9 @@ fn g8_free_in_the_midst_of_a_split() {
                 with_split_due(4, |table, objects| {
                     let obj = objects[doomed];
                     let put = spawn(table, |t| assert!(Payload::put(t, 0xF_F000, 1)));
-                    let free = spawn(table, move |t| assert!(t.free(obj, Some(Payload::destroy))));
+                    let free = spawn(table, move |t| {
+                        assert!(t.free_with(obj, Payload::DESTROY).unwrap())
+                    });
                     assert!(Payload::put(table, 0xE_E000, 1));
                     put.join().unwrap();
                     free.join().unwrap();
@@ -202,7 +204,7 @@ fn g8_an_insertion_that_loses_its_lane() {
     explore("get A | free A, alloc C | alloc C", Some(2), || {
         with_full_line(|_, table| {
             let first = spawn(table, |t| {
-                assert!(t.free(A, Some(Payload::destroy)));
+                assert!(t.free_with(A, Payload::DESTROY).unwrap());
                 ensure(t, C, 3)
             });
             let second = spawn(table, |t| ensure(t, C, 4));
@@ -217,7 +219,9 @@ fn g1_get_against_free_in_the_attic() {
     explore("get | free, attic", None, || {
         with_full_line(|_, table| {
             assert!(Payload::put(table, C, 3));
-            let free = spawn(table, |t| assert!(t.free(C, Some(Payload::destroy))));
+            let free = spawn(table, |t| {
+                assert!(t.free_with(C, Payload::DESTROY).unwrap())
+            });
             assert!(matches!(Payload::look(table, C), None | Some(3)));
             free.join().unwrap();
             assert_eq!(Payload::look(table, C), None);
@@ -264,7 +268,7 @@ fn g6_free_in_the_attic_against_replacement() {
             assert!(Payload::put(table, C, 3));
             platform.cramp(false);
             let put = spawn(table, |t| assert!(Payload::put(t, D, 4)));
-            assert!(table.free(C, Some(Payload::destroy)));
+            assert!(table.free_with(C, Payload::DESTROY).unwrap());
             put.join().unwrap();
             assert_eq!(Payload::look(table, C), None);
             assert_eq!(Payload::look(table, D), Some(4));
@@ -280,7 +284,7 @@ fn g6_free_against_replacement() {
         with_full_line(|platform, table| {
             platform.cramp(false);
             let put = spawn(table, |t| assert!(Payload::put(t, D, 4)));
-            assert!(table.free(A, Some(Payload::destroy)));
+            assert!(table.free_with(A, Payload::DESTROY).unwrap());
             put.join().unwrap();
             for (obj, value) in [(A, None), (B, Some(2)), (D, Some(4))] {
                 assert_eq!(Payload::look(table, obj), value);
@@ -314,7 +318,7 @@ fn g6_get_against_a_worn_head() {
             wear(table);
             platform.cramp(false);
             let put = spawn(table, |t| {
-                assert!(t.free(B, Some(Payload::destroy)));
+                assert!(t.free_with(B, Payload::DESTROY).unwrap());
                 assert!(Payload::put(t, B, 4));
             });
             assert_eq!(Payload::look(table, A), Some(1), "always there");
@@ -343,7 +347,7 @@ fn g6_a_worn_head_without_memory() {
 fn g7_free_all_against_insert_in_the_attic() {
     explore("free_all | alloc, attic", Some(3), || {
         with_full_line(|_, table| {
-            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
             // In the old body or, if there is memory for one, in a new one.
             let put = Payload::put(table, C, 3);
             all.join().unwrap();

@@ -27,7 +27,7 @@ fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>, &[usize])) {
     platform.cramp(true);
     assert_eq!(table.stats().lines, 2, "past the root");
     f(&platform, &table, &objects);
-    table.free_all(Some(Payload::destroy));
+    table.free_all(Some(Payload::DESTROY));
     drop(table);
     umbra_shadow::Smr::barrier(&platform);
 }
@@ -72,7 +72,7 @@ fn g1_get_against_free_of_a_guest() {
             let guest = objects[2];
             assert!(Payload::put(table, guest, 3));
             let free = spawn(table, move |t| {
-                assert!(t.free(guest, Some(Payload::destroy)));
+                assert!(t.free_with(guest, Payload::DESTROY).unwrap());
             });
             assert!(matches!(Payload::look(table, guest), None | Some(3)));
             free.join().unwrap();
@@ -102,7 +102,7 @@ fn r44_one_object_at_home_and_as_a_guest() {
         with_full_line(|_, table, objects| {
             let (first, guest) = (objects[0], objects[2]);
             let other = spawn(table, move |t| {
-                assert!(t.free(first, Some(Payload::destroy)));
+                assert!(t.free_with(first, Payload::DESTROY).unwrap());
                 ensure(t, guest, 3)
             });
             let mine = ensure(table, guest, 4);
@@ -130,7 +130,7 @@ fn g6_a_guest_against_a_split() {
                     let last = objects[3];
                     let put = spawn(table, move |t| assert!(Payload::put(t, last, 4)));
                     if freed {
-                        assert!(table.free(guest, Some(Payload::destroy)));
+                        assert!(table.free_with(guest, Payload::DESTROY).unwrap());
                     } else {
                         assert_eq!(Payload::look(table, guest), Some(3), "always there");
                     }
@@ -177,13 +177,13 @@ fn g11_two_inserts_of_null_and_a_free() {
         let table = platform.table();
         assert!(Payload::put(&table, 0, 1));
         let other = spawn(&table, |t| {
-            assert!(t.free(0, Some(Payload::destroy)));
+            assert!(t.free_with(0, Payload::DESTROY).unwrap());
             assert!(Payload::put(t, 0, 2));
         });
         assert!(matches!(Payload::look(&table, 0), None | Some(1 | 2)));
         other.join().unwrap();
         assert_eq!(Payload::look(&table, 0), Some(2));
-        table.free_all(Some(Payload::destroy));
+        table.free_all(Some(Payload::DESTROY));
         drop(table);
         umbra_shadow::Smr::barrier(&platform);
     });
@@ -201,7 +201,7 @@ fn r44_free_of_a_guest_behind_one_that_is_not_committed() {
             });
             if Payload::put(table, guest, 4) {
                 assert_eq!(Payload::look(table, guest), Some(4));
-                let freed = table.free(guest, Some(Payload::destroy));
+                let freed = table.free_with(guest, Payload::DESTROY).unwrap();
                 assert!(freed, "live, and ours alone to free");
             }
             other.join().unwrap();

@@ -12,7 +12,7 @@ fn with_table(f: impl Fn(&Table<Tracked>)) {
     let platform = Tracked::new();
     let table = platform.table();
     f(&table);
-    table.free_all(Some(Payload::destroy));
+    table.free_all(Some(Payload::DESTROY));
     drop(table);
     platform.barrier();
 }
@@ -57,7 +57,9 @@ fn g8_iterate_against_free() {
     explore("iterate | free", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
-            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
+            let free = spawn(table, |t| {
+                assert!(t.free_with(A, Payload::DESTROY).unwrap())
+            });
             let seen = walk(table);
             assert!(seen == [(B, 2)] || seen == [(A, 1), (B, 2)], "{seen:?}");
             free.join().unwrap();
@@ -72,7 +74,7 @@ fn g7_iterate_against_free_all() {
     explore("iterate | free_all", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
-            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
             for pair in walk(table) {
                 assert!(pair == (A, 1) || pair == (B, 2), "{pair:?}");
             }
@@ -112,8 +114,8 @@ fn g7_free_all_against_free_all() {
     explore("free_all | free_all", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
-            table.free_all(Some(Payload::destroy));
+            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
+            table.free_all(Some(Payload::DESTROY));
             assert_eq!(Payload::look(table, A), None);
             all.join().unwrap();
         });
@@ -133,7 +135,7 @@ fn g7_free_all_against_growth() {
                     assert!(Payload::put(t, obj * 0x40, obj as u64));
                 }
             });
-            table.free_all(Some(Payload::destroy));
+            table.free_all(Some(Payload::DESTROY));
             put.join().unwrap();
             for (obj, _) in walk(table) {
                 assert!(obj > 3 * 0x40, "{obj:#x} was there before");

@@ -4,14 +4,14 @@
 
 use loom::thread;
 use umbra_loom::{Payload, Rcu, RealEpoch, explore};
-use umbra_shadow::{Platform, Table};
+use umbra_shadow::{Dtor, Platform, Table};
 
 const A: usize = 0x1000;
 const B: usize = 0x2000;
 
 /// Ends an iteration: nothing may be left of a table.
 fn finish<P: Platform>(platform: &P, table: Table<P>) {
-    table.free_all(Some(Payload::destroy));
+    table.free_all(Some(Payload::DESTROY));
     drop(table);
     platform.barrier();
 }
@@ -27,7 +27,7 @@ fn spawn<P: Platform>(
 fn get_and_free<P: Platform>(platform: &P, table: Table<P>) {
     assert!(Payload::put(&table, A, 7));
     let free = spawn(&table, |t| {
-        assert!(t.free(A, Some(Payload::destroy)));
+        assert!(t.free_with(A, Payload::DESTROY).unwrap());
         // So that it is taken apart as early as may be, perhaps under the get.
         t.platform().barrier();
     });
@@ -48,7 +48,7 @@ fn get_and_alloc<P: Platform>(platform: &P, table: Table<P>) {
 fn free_all_and_get<P: Platform>(platform: &P, table: Table<P>) {
     assert!(Payload::put(&table, A, 1));
     let all = spawn(&table, |t| {
-        t.free_all(Some(Payload::destroy));
+        t.free_all(Some(Payload::DESTROY));
         t.platform().barrier();
     });
     assert!(matches!(Payload::look(&table, A), None | Some(1)));
@@ -59,7 +59,7 @@ fn free_all_and_get<P: Platform>(platform: &P, table: Table<P>) {
 
 fn free_all_and_alloc<P: Platform>(platform: &P, table: Table<P>) {
     assert!(Payload::put(&table, B, 2));
-    let all = spawn(&table, |t| t.free_all(Some(Payload::destroy)));
+    let all = spawn(&table, |t| t.free_all(Some(Payload::DESTROY)));
     assert!(Payload::put(&table, A, 1));
     all.join().unwrap();
     assert!(matches!(Payload::look(&table, A), None | Some(1)));
@@ -113,7 +113,9 @@ fn g8_rcu_get_against_free_and_the_work_item() {
         let rcu = Rcu::new();
         let table = rcu.table();
         assert!(Payload::put(&table, A, 7));
-        let free = spawn(&table, |t| assert!(t.free(A, Some(Payload::destroy))));
+        let free = spawn(&table, |t| {
+            assert!(t.free_with(A, Payload::DESTROY).unwrap())
+        });
         let worker = {
             let rcu = rcu.clone();
             thread::spawn(move || rcu.work())
@@ -132,12 +134,12 @@ fn g8_rcu_frees_against_the_work_item() {
         let rcu = Rcu::new();
         let table = rcu.table();
         assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));
-        assert!(table.free(B, Some(Payload::destroy)));
+        assert!(table.free_with(B, Payload::DESTROY).unwrap());
         let worker = {
             let rcu = rcu.clone();
             thread::spawn(move || rcu.work())
         };
-        assert!(table.free(A, Some(Payload::destroy)));
+        assert!(table.free_with(A, Payload::DESTROY).unwrap());
         assert!(worker.join().unwrap(), "B was on the list");
         finish(&rcu, table);
     });
@@ -181,15 +183,17 @@ fn g8_rcu_barrier_after_free() {
     use std::sync::atomic::Ordering::SeqCst;
     explore("free, barrier | free, rcu", Some(2), || {
         DESTROYED.store(0, SeqCst);
+        // SAFETY: both variables are payloads.
+        let noted = unsafe { Dtor::new(noting) };
         let platform = Rcu::new();
         let table = platform.table();
         assert!(Payload::put(&table, 0x1000, 1));
         assert!(Payload::put(&table, 0x2000, 1));
         let other = {
             let table = table.clone();
-            loom::thread::spawn(move || assert!(table.free(0x2000, Some(noting))))
+            loom::thread::spawn(move || assert!(table.free_with(0x2000, noted).unwrap()))
         };
-        assert!(table.free(0x1000, Some(noting)));
+        assert!(table.free_with(0x1000, noted).unwrap());
         umbra_shadow::Smr::barrier(&platform);
         assert_eq!(DESTROYED.load(SeqCst), 1, "freed, and a barrier since");
         other.join().unwrap();

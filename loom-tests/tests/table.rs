@@ -12,7 +12,7 @@ const C: usize = 0x3000;
 
 /// Ends an iteration: nothing may be left of a table.
 fn finish(platform: Tracked, table: Table<Tracked>) {
-    table.free_all(Some(Payload::destroy));
+    table.free_all(Some(Payload::DESTROY));
     drop(table);
     platform.barrier();
 }
@@ -38,7 +38,9 @@ fn g1_get_against_free() {
     explore("get | free", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 7));
-            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
+            let free = spawn(table, |t| {
+                assert!(t.free_with(A, Payload::DESTROY).unwrap())
+            });
             assert!(matches!(Payload::look(table, A), None | Some(7)));
             free.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
@@ -94,7 +96,9 @@ fn g3_insert_against_free_of_one_object() {
     explore("alloc | free, one object", Some(4), || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
+            let free = spawn(table, |t| {
+                assert!(t.free_with(A, Payload::DESTROY).unwrap())
+            });
             let again = Payload::put(table, A, 2);
             free.join().unwrap();
             assert_eq!(Payload::look(table, A), again.then_some(2));
@@ -110,9 +114,9 @@ fn g8_two_frees_of_one_variable() {
             assert!(Payload::put(table, A, 1));
             let other = {
                 let table = table.clone();
-                thread::spawn(move || table.free(A, Some(Payload::destroy)))
+                thread::spawn(move || table.free_with(A, Payload::DESTROY).unwrap())
             };
-            let mine = table.free(A, Some(Payload::destroy));
+            let mine = table.free_with(A, Payload::DESTROY).unwrap();
             assert!(mine != other.join().unwrap(), "exactly one");
         });
     });
@@ -126,8 +130,10 @@ fn g3_frees_of_neighbours() {
             for (obj, value) in [(A, 1), (B, 2), (C, 3)] {
                 assert!(Payload::put(table, obj, value));
             }
-            let free = spawn(table, |t| assert!(t.free(A, Some(Payload::destroy))));
-            assert!(table.free(B, Some(Payload::destroy)));
+            let free = spawn(table, |t| {
+                assert!(t.free_with(A, Payload::DESTROY).unwrap())
+            });
+            assert!(table.free_with(B, Payload::DESTROY).unwrap());
             free.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
             assert_eq!(Payload::look(table, B), None);
@@ -186,7 +192,7 @@ fn g7_free_all_against_get() {
     explore("free_all | get", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
             assert!(matches!(Payload::look(table, A), None | Some(1)));
             all.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
@@ -199,7 +205,7 @@ fn g7_free_all_against_get() {
 fn g7_free_all_against_insert() {
     explore("free_all | alloc", None, || {
         with_table(|table| {
-            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
+            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
             assert!(Payload::put(table, A, 1));
             all.join().unwrap();
             assert!(matches!(Payload::look(table, A), None | Some(1)));
@@ -213,8 +219,8 @@ fn g7_free_all_against_free() {
     explore("free_all | free", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let all = spawn(table, |t| t.free_all(Some(Payload::destroy)));
-            table.free(A, Some(Payload::destroy));
+            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
+            table.free_with(A, Payload::DESTROY).unwrap();
             all.join().unwrap();
             assert_eq!(table.stats().live, 0);
         });
@@ -248,7 +254,7 @@ fn g7_failing_ctor_against_free_all() {
                 let failed = t.alloc(A, size_of::<Payload>(), FLAGS, |_| Err(()));
                 assert_eq!(failed, Err(AllocError::Ctor(())));
             });
-            table.free_all(Some(Payload::destroy));
+            table.free_all(Some(Payload::DESTROY));
             fail.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
         });
@@ -262,7 +268,7 @@ fn handles_dropped_from_two_threads() {
         let platform = Tracked::new();
         let table = platform.table();
         assert!(Payload::put(&table, A, 1));
-        table.free_all(Some(Payload::destroy));
+        table.free_all(Some(Payload::DESTROY));
         let other = table.clone();
         let drops = thread::spawn(move || drop(other));
         assert_eq!(Payload::look(&table, A), None);
@@ -279,7 +285,7 @@ fn g3_get_insert_free() {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
             let free = spawn(table, |t| {
-                t.free(A, Some(Payload::destroy));
+                t.free_with(A, Payload::DESTROY).unwrap();
             });
             let put = spawn(table, |t| {
                 Payload::put(t, A, 2);
@@ -307,9 +313,9 @@ fn g3_get_behind_an_unlinked_node() {
                 first.unwrap()
             };
             let second = if first == A { B } else { A };
-            assert!(table.free(second, Some(Payload::destroy)));
+            assert!(table.free_with(second, Payload::DESTROY).unwrap());
             let free = spawn(table, move |t| {
-                assert!(t.free(first, Some(Payload::destroy)))
+                assert!(t.free_with(first, Payload::DESTROY).unwrap())
             });
             let put = spawn(table, move |t| assert!(Payload::put(t, second, 2)));
             assert!(matches!(Payload::look(table, second), None | Some(2)));
@@ -335,7 +341,7 @@ fn two_first_uses_of_an_id() {
         let of_id = table.table(1, FLAGS).unwrap();
         assert_eq!(Payload::look(&of_id, A), Some(1));
         assert_eq!(Payload::look(&of_id, B), Some(2));
-        table.free_all(1, Some(Payload::destroy));
+        table.free_all(1, Some(Payload::DESTROY));
         drop((of_id, table));
         platform.barrier();
     });
@@ -352,7 +358,7 @@ fn drop_type_against_get() {
         let drops = {
             let table = std::sync::Arc::clone(&table);
             thread::spawn(move || {
-                table.free_all(1, Some(Payload::destroy));
+                table.free_all(1, Some(Payload::DESTROY));
                 assert_eq!(table.drop_type(1, FLAGS), Ok(true));
             })
         };

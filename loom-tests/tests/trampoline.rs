@@ -228,7 +228,7 @@ impl Host for Module {
     }
 
     fn free_shadows(&mut self, _: &Patch, _: &State) {
-        self.table.free_all(Some(Payload::destroy));
+        self.table.free_all(Some(Payload::DESTROY));
     }
 
     fn barrier(&mut self) {

@@ -241,6 +241,7 @@ unsafe impl Smr for Epoch {
     }
 
     fn barrier(&self) {
+        crate::context::wait_for_reclamation();
         let _one = BARRIER.lock().unwrap_or_else(PoisonError::into_inner);
         wait_for_guards();
         for _ in 0..4 {

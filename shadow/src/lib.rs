@@ -30,6 +30,7 @@
 /// pages, and heads wear out.
 pub(crate) const TINY: bool = cfg!(any(loom, miri, umbra_tiny));
 
+mod context;
 mod error;
 mod platform;
 mod raw;

@@ -72,7 +72,10 @@ impl<T: Send + Sync + 'static> ShadowMap<T> {
             unsafe { data.cast::<T>().drop_in_place() }
         }
         let dtor: Option<Dtor> = if core::mem::needs_drop::<T>() {
-            Some(drop_value::<T>)
+            // SAFETY: the table is this map's alone, and its data are `T`s; no
+            // variable outlives `T`, which is `'static`, and all may be dropped by
+            // any thread. (A drop that panics aborts.)
+            Some(unsafe { Dtor::new(drop_value::<T>) })
         } else {
             None
         };
@@ -136,7 +139,7 @@ impl<T: Send + Sync + 'static> ShadowMap<T> {
     /// Removes the value of `obj`; it is dropped after the guards of now. False
     /// when there is none.
     pub fn remove(&self, obj: usize) -> bool {
-        self.table.free(obj, None)
+        self.table.free(obj)
     }
 
     /// Removes all values: at once for lookups, dropped later in slices.

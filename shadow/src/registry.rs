@@ -304,8 +304,17 @@ impl<P: Platform> ShadowTable<P> {
     }
 
     /// Frees the variable `(obj, id)`; see [`Table::free`].
-    pub fn free(&self, obj: usize, id: u64, dtor: Option<Dtor>) -> bool {
-        self.handle(id).is_some_and(|table| table.free(obj, dtor))
+    pub fn free(&self, obj: usize, id: u64) -> bool {
+        self.handle(id).is_some_and(|table| table.free(obj))
+    }
+
+    /// Frees the variable `(obj, id)`; see [`Table::free_with`].
+    ///
+    /// # Errors
+    /// As [`Table::free_with`].
+    pub fn free_with(&self, obj: usize, id: u64, dtor: Dtor) -> Result<bool, OutOfMemory> {
+        self.handle(id)
+            .map_or(Ok(false), |table| table.free_with(obj, dtor))
     }
 
     /// Frees the variable `(obj, id)` with `f` run first; see

@@ -199,12 +199,20 @@ impl<P: Platform> Table<P> {
 
     /// Frees `obj`'s variable; false when there is none.
     ///
-    /// Invisible on return; `dtor` (or the type's) runs once after the grace
-    /// period, in a context that may sleep (G8). A type remembers seven different
-    /// destructors for that; with an eighth nothing is freed, and the answer is
-    /// false.
-    pub fn free(&self, obj: usize, dtor: Option<Dtor>) -> bool {
-        self.core().free(obj, dtor)
+    /// Invisible on return; the type's destructor runs once after the grace period,
+    /// in a context that may sleep (G8).
+    pub fn free(&self, obj: usize) -> bool {
+        self.core().free(obj)
+    }
+
+    /// [`free`](Self::free) with another destructor than the type's.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: nothing is freed; call again when something was reclaimed.
+    /// It takes seven different destructors that wait for the grace period at one
+    /// time, and no memory for a list of further ones.
+    pub fn free_with(&self, obj: usize, dtor: Dtor) -> Result<bool, OutOfMemory> {
+        self.core().free_with(obj, dtor)
     }
 
     /// Frees `obj`'s variable with `f` run on its data before the return, as

@@ -9,7 +9,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use common::{Counting, FLAGS, count_dtor, counter, look, object, put, put_counter};
+use common::{COUNT, Counting, FLAGS, counter, look, object, put, put_counter};
 use umbra_shadow::{AllocError, Smr, Table};
 
 fn table() -> (Counting, Table<Counting>) {
@@ -117,7 +117,7 @@ fn d11_the_ctor_may_use_the_table() {
         for i in 1..50 {
             assert!(put(&table, object(i), i as u64));
         }
-        assert!(table.free(object(7), None));
+        assert!(table.free(object(7)));
         assert_eq!(
             look(&table, object(0)),
             None,
@@ -142,7 +142,7 @@ fn r45_recycled_memory_reads_zero() {
             Ok::<(), ()>(())
         });
         assert!(made.is_ok());
-        table.free(1, None);
+        table.free(1);
         platform.barrier();
     }
 }
@@ -169,7 +169,7 @@ fn d9_the_dtor_waits_for_the_readers() {
             assert!(std::ptr::eq(there, destroyed));
         });
         held.wait();
-        assert!(table.free(1, Some(count_dtor)));
+        assert!(table.free_with(1, COUNT).unwrap());
         assert_eq!(look(&table, 1), None, "invisible at once");
         freed.wait();
         platform.barrier();
@@ -209,9 +209,9 @@ fn g8_churn_destroys_each_variable_once() {
                         .wrapping_add(1442695040888963407);
                     let obj = object((x >> 33) % objects);
                     match (x >> 20) % 64 {
-                        0 => table.free_all(Some(count_dtor)),
+                        0 => table.free_all(Some(COUNT)),
                         1..30 => {
-                            table.free(obj, Some(count_dtor));
+                            table.free_with(obj, COUNT).unwrap();
                         }
                         _ => {
                             let new = table.alloc(obj, 8, FLAGS, |data| {
@@ -244,7 +244,7 @@ fn g8_churn_destroys_each_variable_once() {
             }
         });
     });
-    table.free_all(Some(count_dtor));
+    table.free_all(Some(COUNT));
     platform.barrier();
     assert_eq!(destroyed.load(SeqCst), made.load(SeqCst));
     assert_eq!(

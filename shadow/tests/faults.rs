@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use common::{Counting, FLAGS, look, object, put};
 use umbra_shadow::{AllocError, ShadowTable, Smr, Table};
@@ -61,7 +62,7 @@ fn g6_every_nth_allocation_failing_loses_and_leaks_nothing() {
 #[test]
 fn g6_growth_without_memory_is_put_off() {
     #[derive(Clone)]
-    struct Small(Counting);
+    struct Small(Counting, Arc<AtomicBool>);
     // SAFETY: all of it is the inner platform's.
     unsafe impl Smr for Small {
         type Guard = umbra_shadow::EpochGuard;
@@ -88,7 +89,7 @@ fn g6_growth_without_memory_is_put_off() {
             flags: umbra_shadow::AllocFlags,
         ) -> Option<std::ptr::NonNull<u8>> {
             // A segment is 16 KiB, a body a little over 4 KiB.
-            if layout.size() > 8192 {
+            if layout.size() > 8192 && !self.1.load(SeqCst) {
                 None
             } else {
                 self.0.alloc_zeroed(layout, flags)
@@ -105,11 +106,32 @@ fn g6_growth_without_memory_is_put_off() {
         }
     }
     let platform = Counting::default();
-    let table = Table::new(Small(platform.clone()), 1).unwrap();
-    for i in 0..500 {
+    let ample = Arc::new(AtomicBool::new(false));
+    let table = Table::new(Small(platform.clone(), Arc::clone(&ample)), 1).unwrap();
+    let (few, many) = if cfg!(miri) { (40, 120) } else { (500, 3_000) };
+    for i in 0..few {
         assert!(put(&table, object(i), i as u64));
     }
-    assert!((0..500).all(|i| look(&table, object(i)) == Some(i as u64)));
+    let found = |n: usize| (0..n).all(|i| look(&table, object(i)) == Some(i as u64));
+    assert!(found(few));
+    // There is memory again: the lines are replaced, and what stands behind them is
+    // more than a helper looks at.
+    ample.store(true, SeqCst);
+    let waiting = table.stats();
+    for i in few..many {
+        assert!(put(&table, object(i), i as u64));
+        assert!(found(few) || i % 100 != 0, "after {i}");
+    }
+    let grown = table.stats();
+    #[cfg(not(any(miri, umbra_tiny)))]
+    assert!(waiting.splits == 0 && waiting.attic > 256, "{waiting:?}");
+    assert!(
+        grown.splits > 0 && grown.attic > 256 || cfg!(any(miri, umbra_tiny)),
+        "{grown:?}"
+    );
+    assert!(found(many));
+    (0..many).for_each(|i| assert!(table.free(object(i))));
+    assert_eq!(table.stats().live, 0);
     drop(table);
     platform.barrier();
     assert_eq!(platform.blocks(), 0);

@@ -77,7 +77,7 @@ fn step(table: &Table<Counting>, clock: &AtomicU64, at: usize, op: Op, log: &mut
     let answer = match op {
         Op::Get(_) => Op::Get(Some(look(table, obj))),
         Op::Alloc(value, _) => Op::Alloc(value, Some(put_slowly(table, obj, value))),
-        Op::Free(_) => Op::Free(Some(table.free(obj, None))),
+        Op::Free(_) => Op::Free(Some(table.free(obj))),
         Op::FreeAll => {
             table.free_all(None);
             op

@@ -5,13 +5,15 @@ mod common;
 
 use std::alloc::Layout;
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use common::{Counting, FLAGS, count_dtor, counter, look, object, put, put_counter};
+use common::{COUNT, Counting, FLAGS, counter, look, object, put, put_counter};
 use umbra_shadow::{
-    AllocFlags, Epoch, Link, Lookup, Memory, Platform, Progress, ShadowMap, ShadowTable, Smr, Table,
+    AllocFlags, Dtor, Epoch, Link, Lookup, Memory, OutOfMemory, Platform, Progress, ShadowMap,
+    ShadowTable, Smr, Table,
 };
 
 const MANY: usize = if cfg!(miri) { 40 } else { 20_000 };
@@ -48,7 +50,7 @@ fn g10_a_cookie_that_does_not_match_is_stale() {
     ));
     drop(guard);
     // The next object at the address: the old variable goes, the new one is its own.
-    assert!(table.free(object(1), None));
+    assert!(table.free(object(1)));
     let made = table.alloc_with_cookie(object(1), 8, 8, FLAGS, |_| Ok::<(), ()>(()));
     assert_eq!(
         table.get_with_cookie(object(1), 8, &platform.pin()),
@@ -71,11 +73,11 @@ fn g11_null_has_a_slot_of_its_own() {
     let mut seen = Vec::new();
     table.for_each(|obj, _| seen.push(obj));
     assert_eq!(seen, [0]);
-    assert!(table.free(0, Some(count_dtor)));
-    assert!(!table.free(0, Some(count_dtor)));
+    assert!(table.free_with(0, COUNT).unwrap());
+    assert!(!table.free_with(0, COUNT).unwrap());
     assert_eq!(look(&table, 0), None);
     put_counter(&table, 0, n);
-    table.free_all(Some(count_dtor));
+    table.free_all(Some(COUNT));
     platform.barrier();
     assert_eq!(n.load(SeqCst), 2);
     drop(table);
@@ -130,7 +132,7 @@ fn g12_d10_colliding_objects_are_found_and_visible() {
     if !cfg!(miri) {
         assert!(stats.lines < 64 * 252, "no endless splitting: {stats:?}");
     }
-    (0..n).for_each(|i| assert!(table.free(collide(i), None)));
+    (0..n).for_each(|i| assert!(table.free(collide(i))));
     platform.barrier();
     assert_eq!((table.stats().live, table.stats().pending), (0, 0));
 }
@@ -239,4 +241,84 @@ fn r57_freeing_an_id_costs_its_own_entries() {
         steps
     };
     assert_eq!(cost(10), cost(MANY));
+}
+
+const DTORS: usize = if cfg!(miri) { 5 } else { 20 };
+static RAN: [AtomicUsize; DTORS] = [const { AtomicUsize::new(0) }; DTORS];
+
+/// As many destructors as wanted, each for the variables that were freed with it.
+fn nth(n: usize) -> Dtor {
+    unsafe extern "C" fn run<const N: usize>(_obj: *mut c_void, data: *mut c_void) {
+        // SAFETY: the variables of these tests are `put`'s.
+        assert_eq!(unsafe { data.cast::<u64>().read() }, N as u64);
+        RAN[N].fetch_add(1, SeqCst);
+    }
+    macro_rules! all {
+        ($($n:literal)*) => { [$(run::<$n> as unsafe extern "C" fn(_, _)),*] };
+    }
+    let all = all!(0 1 2 3 4);
+    #[cfg(not(miri))]
+    let all = [
+        all.as_slice(),
+        &all!(5 6 7 8 9 10 11 12 13 14 15 16 17 18 19),
+    ]
+    .concat();
+    // SAFETY: as said there.
+    unsafe { Dtor::new(all[n]) }
+}
+
+/// G8: any number of different destructors, one after the other and all at once;
+/// what they needed of the type is not more than it was, or goes with it.
+#[test]
+fn g8_a_type_has_any_number_of_destructors() {
+    let (platform, table) = table();
+    let before = platform.blocks();
+    for n in 0..DTORS {
+        assert!(put(&table, object(n), n as u64));
+        assert_eq!(table.free_with(object(n), nth(n)), Ok(true));
+        assert_eq!(table.free_with(object(n), nth(n)), Ok(false), "freed once");
+        platform.barrier();
+    }
+    let ran = || RAN.each_ref().map(|n| n.load(SeqCst));
+    assert_eq!(ran(), [1; DTORS]);
+    // The body's own block came with the first variable.
+    assert_eq!(platform.blocks(), before + 1, "places are given back");
+
+    let guard = platform.pin();
+    for n in 0..DTORS {
+        assert!(put(&table, object(n), n as u64));
+        assert_eq!(table.free_with(object(n), nth(n)), Ok(true));
+    }
+    assert_eq!(ran(), [1; DTORS], "all of them wait for the guard");
+    drop(guard);
+    platform.barrier();
+    assert_eq!(ran(), [2; DTORS]);
+
+    // No memory for further places: refused, and nothing is changed.
+    let (platform, table) = self::table();
+    (0..DTORS).for_each(|n| assert!(put(&table, object(n), n as u64)));
+    let guard = platform.pin();
+    platform.0.fail_from.store(1, SeqCst);
+    let freed: Vec<_> = (0..DTORS)
+        .map(|n| table.free_with(object(n), nth(n)))
+        .collect();
+    let first = freed.iter().take_while(|freed| **freed == Ok(true)).count();
+    assert!(first > 0 && first < DTORS, "{freed:?}");
+    assert!(
+        freed[first..]
+            .iter()
+            .all(|freed| *freed == Err(OutOfMemory))
+    );
+    (0..DTORS).for_each(|n| assert_eq!(look(&table, object(n)).is_some(), n >= first));
+    drop(guard);
+    platform.barrier();
+    for n in first..DTORS {
+        assert_eq!(
+            table.free_with(object(n), nth(n)),
+            Ok(true),
+            "there is room again"
+        );
+        platform.barrier();
+    }
+    assert_eq!(ran(), [3; DTORS]);
 }

@@ -6,8 +6,8 @@ mod common;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{Counting, count_dtor, counter, object, put, put_counter};
-use umbra_shadow::{Dtor, Smr, Table};
+use common::{COUNT, Counting, counter, object, put, put_counter};
+use umbra_shadow::{Smr, Table};
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -26,12 +26,10 @@ fn a_session_finds_and_lets_reclamation_go_on() {
     let (platform, table) = table();
     let n = counter();
     (0..100).for_each(|i| put_counter(&table, object(i), n));
-    // One value: the address of a function may differ from place to place.
-    let dtor: Option<Dtor> = Some(count_dtor);
     let mut session = table.session();
     for i in 0..100 {
         assert!(session.get(object(i)).is_some());
-        assert!(table.free(object(i), dtor));
+        assert!(table.free_with(object(i), COUNT).unwrap());
         for _ in 0..200 {
             assert!(session.get(object(i)).is_none());
         }

@@ -134,7 +134,8 @@ fn a_destructor_that_nothing_would_call_is_refused() {
     let mut bench = Bench::new();
     let mut plain = state(1);
     plain.is_shadow = false;
-    plain.shadow_dtor = Some(never);
+    // SAFETY: it touches nothing.
+    plain.shadow_dtor = Some(unsafe { umbra_shadow::Dtor::new(never) });
     let refusal = refused(&mut bench, patch("A", [plain]));
     assert!(matches!(
         refusal,

@@ -203,7 +203,8 @@ fn d2_destructors_run_where_they_may_sleep() {
     static SLEPT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let mut bench = Bench::new();
     let mut one = state(1);
-    one.shadow_dtor = Some(sleeps);
+    // SAFETY: it touches no data.
+    one.shadow_dtor = Some(unsafe { umbra_shadow::Dtor::new(sleeps) });
     bench.on(patch("A", [one]));
     bench.off("A");
     // SeqCst: the test's own tally.

@@ -9,6 +9,7 @@ mod bench_report;
 mod debian;
 mod demo;
 mod deps;
+mod document;
 mod error;
 mod initramfs;
 mod kernel;

@@ -82,6 +82,14 @@ pub(crate) enum Message {
         #[serde(default)]
         detail: Option<String>,
     },
+    /// A line of the module's JSON document, or its end.
+    Document {
+        /// Of which moment, for people.
+        name: String,
+        /// The line; none at the end.
+        #[serde(default)]
+        line: Option<String>,
+    },
     /// One complaint of the kernel with this text is wanted.
     Expect {
         /// Part of one of its lines.
@@ -278,6 +286,8 @@ mod tests {
             r#"{"kind":"test","name":"a","ok":true}"#,
             r#"{"kind":"test","name":"a","ok":false,"detail":"why"}"#,
             r#"{"kind":"expect","text":"a warning"}"#,
+            r#"{"kind":"document","name":"a","line":"{\"x\":1}"}"#,
+            r#"{"kind":"document","name":"a"}"#,
             r#"{"kind":"exit","code":0}"#,
         ] {
             assert!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::document;
 use crate::klog::Scanner;
 use crate::protocol::{self, Ktap, KtapLine, Line, Message};
 use crate::ui;
@@ -160,6 +161,8 @@ pub(crate) struct Session {
     messages: Vec<Message>,
     /// Texts of complaints that tests provoke.
     expected: Vec<String>,
+    /// The lines of the module's document that have come.
+    document: String,
     passed: usize,
     problems: Vec<Problem>,
     scanner: Scanner,
@@ -220,6 +223,21 @@ impl Session {
                 detail: detail.clone().unwrap_or_default(),
             }),
             Message::Expect { text } => self.expected.push(text.clone()),
+            Message::Document {
+                line: Some(line), ..
+            } => {
+                self.document.push_str(line);
+                self.document.push('\n');
+            }
+            Message::Document { name, line: None } => {
+                match document::judge(&std::mem::take(&mut self.document)) {
+                    Ok(()) => self.passed += 1,
+                    Err(why) => self.problems.push(Problem::Test {
+                        name: format!("the JSON document, {name}"),
+                        detail: why,
+                    }),
+                }
+            }
             Message::Exit { code } if *code != 0 => {
                 self.problems.push(Problem::Exit { code: *code });
             }

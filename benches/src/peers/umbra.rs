@@ -160,6 +160,6 @@ impl Map for Umbra {
 
     #[inline]
     fn free(&self, key: usize, _: &Self::Guard<'_>) -> bool {
-        self.0.free(key, None)
+        self.0.free(key)
     }
 }

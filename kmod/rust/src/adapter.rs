@@ -210,8 +210,8 @@ impl Control {
             return Ok(REVERSE);
         }
         if self.driver.stage != Stage::Idle {
-            log::error(format_args!(
-                "refused: {name}: another livepatch changes; try again when it has, or reverse that one"
+            log::refused(format_args!(
+                "{name}: another livepatch changes; try again when it has, or reverse that one"
             ));
             return Err(Errno::EBUSY);
         }
@@ -221,7 +221,7 @@ impl Control {
         }
         let (engine, mut host) = self.split(Core::Busy);
         if let Err(refusal) = engine.disable(name.as_str(), &mut host) {
-            log::error(format_args!("refused: {refusal}"));
+            log::refused(format_args!("{refusal}"));
             return Err(refusal.errno());
         }
         self.driver = Driver {

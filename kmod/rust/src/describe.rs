@@ -15,11 +15,15 @@ use crate::ffi::{self, CHook, CPatch, CState};
 use crate::global::global;
 use crate::log;
 use crate::platform::{Kernel, may_sleep};
-use crate::slots::Target;
+use crate::slots::{Policy, Target};
 use crate::target::Watched;
 
 const ENODEV: Errno = Errno(-19);
 const EOPNOTSUPP: Errno = Errno(-95);
+
+/// `enum umbra_policy`.
+const HAS_SHADOW: core::ffi::c_uint = 1;
+const LACKS_SHADOW: core::ffi::c_uint = 2;
 
 /// How many arguments come in registers, and are saved by the trampoline.
 const ARGUMENTS: core::ffi::c_uint = 6;
@@ -70,7 +74,7 @@ pub(crate) fn no_memory(name: Name) -> Errno {
 }
 
 fn invalid(name: &str, why: core::fmt::Arguments<'_>) -> Errno {
-    log::error(format_args!("refused: patch {name}: {why}"));
+    log::refused(format_args!("patch {name}: {why}"));
     Errno::EINVAL
 }
 
@@ -127,9 +131,7 @@ pub(crate) unsafe fn describe(patch: *mut CPatch) -> Result<(Patch, Record), Err
     };
     // SAFETY: the caller's.
     let Some(module) = (unsafe { ModuleRef::take(c.module) }) else {
-        log::error(format_args!(
-            "refused: patch {name}: its module is being unloaded"
-        ));
+        log::refused(format_args!("patch {name}: its module is being unloaded"));
         return Err(ENODEV);
     };
     let mut described = Patch::new(name);
@@ -231,23 +233,36 @@ unsafe fn describe_hook(patch: Name, hook: &CHook) -> Result<(usize, Name, Targe
             format_args!("the hook on \"{shown}\" lacks its symbol or its replacement"),
         ));
     }
-    let (asks, wanted) = match hook.policy {
-        0 => (false, false),
-        1 => (true, true),
-        2 => (true, false),
-        other => {
-            return Err(invalid(
-                patch.as_str(),
-                format_args!("the hook on {shown} has no policy {other}"),
-            ));
-        }
-    };
+    if hook.policy > LACKS_SHADOW {
+        return Err(invalid(
+            patch.as_str(),
+            format_args!("the hook on {shown} has no policy {}", hook.policy),
+        ));
+    }
     if hook.argument >= ARGUMENTS {
         return Err(invalid(
             patch.as_str(),
             format_args!(
                 "the hook on {shown} asks for argument {}; 0 is the first and 5 the last in a register",
                 hook.argument
+            ),
+        ));
+    }
+    let passed = hook.shadow_argument;
+    if passed != 0 && hook.policy != HAS_SHADOW {
+        return Err(invalid(
+            patch.as_str(),
+            format_args!(
+                "the hook on {shown} wants a shadow's address, which only UMBRA_HAS_SHADOW has to give"
+            ),
+        ));
+    }
+    if passed != 0 && (passed <= hook.argument || passed >= ARGUMENTS) {
+        return Err(invalid(
+            patch.as_str(),
+            format_args!(
+                "the hook on {shown} wants the shadow's address as argument {passed}; \
+                 it has to be behind the function's own, and 5 is the last in a register"
             ),
         ));
     }
@@ -263,33 +278,35 @@ unsafe fn describe_hook(patch: Name, hook: &CHook) -> Result<(usize, Name, Targe
         }
         Errno::ENOMEM => return Err(no_memory(patch)),
         EOPNOTSUPP => {
-            log::error(format_args!(
-                "refused: patch {patch}: {shown} cannot be traced: it is notrace, assembly, or \
+            log::refused(format_args!(
+                "patch {patch}: {shown} cannot be traced: it is notrace, assembly, or \
                  ftrace was told to leave it alone; hook a function that calls it"
             ));
             return Err(EOPNOTSUPP);
         }
         _ => {
-            log::error(format_args!(
-                "refused: patch {patch}: this kernel has no function \"{shown}\"; \
+            log::refused(format_args!(
+                "patch {patch}: this kernel has no function \"{shown}\"; \
                  check the spelling against available_filter_functions"
             ));
             return Err(Errno::ENOENT);
         }
     }
-    let table: Option<Table<Kernel>> = if asks {
+    let table = || -> Result<Table<Kernel>, Errno> {
         let table = global().shadows.table(hook.shadow, may_sleep());
-        Some(table.map_err(|_| no_memory(patch))?)
-    } else {
-        None
+        table.map_err(|_| no_memory(patch))
     };
-    let target = Target {
-        replacement: hook.replacement,
-        table,
-        argument: hook.argument as usize,
-        wanted,
-        counted: global().counters,
-        state: hook.state,
+    let policy = match hook.policy {
+        HAS_SHADOW => Policy::Has(table()?, passed as usize),
+        LACKS_SHADOW => Policy::Lacks(table()?),
+        _ => Policy::Always,
     };
+    let target = Target::new(
+        policy,
+        hook.argument as usize,
+        hook.replacement,
+        hook.state,
+        global().counters,
+    );
     Ok((function as usize, label, target))
 }

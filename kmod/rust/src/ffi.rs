@@ -46,6 +46,7 @@ pub(crate) struct CHook {
     pub(crate) shadow: c_ulong,
     pub(crate) policy: c_uint,
     pub(crate) argument: c_uint,
+    pub(crate) shadow_argument: c_uint,
     pub(crate) original: *const c_void,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct CPatch {
 }
 
 // `src/api.c` asserts the same numbers of the C structures.
-const _: () = assert!(size_of::<CState>() == 72 && size_of::<CHook>() == 48);
+const _: () = assert!(size_of::<CState>() == 72 && size_of::<CHook>() == 56);
 const _: () = assert!(size_of::<CPatch>() == 56);
 
 /// `struct umbra_counters`.
@@ -73,6 +74,21 @@ pub(crate) struct Counters {
     pub(crate) miss: u64,
     pub(crate) diverted: u64,
 }
+
+/// `struct umbra_new` of `src/internal.h`.
+#[repr(C)]
+pub(crate) struct New {
+    pub(crate) ty: *mut c_void,
+    pub(crate) id: c_ulong,
+    pub(crate) obj: *mut c_void,
+    pub(crate) size: usize,
+    pub(crate) cookie: u64,
+    pub(crate) ctor: Option<Ctor>,
+    pub(crate) ctor_data: *mut c_void,
+    pub(crate) gfp: c_uint,
+}
+
+const _: () = assert!(size_of::<New>() == 64);
 
 /// `LOGLEVEL_*`.
 pub(crate) const EMERG: c_int = 0;
@@ -89,9 +105,13 @@ unsafe extern "C" {
     pub(crate) fn umbra_c_free(ptr: *mut u8);
     pub(crate) safe fn umbra_c_relax(gfp: c_uint, round: c_uint) -> bool;
     pub(crate) safe fn umbra_c_resched();
+    pub(crate) safe fn umbra_c_clock() -> u64;
+    pub(crate) safe fn umbra_c_slice() -> u64;
     pub(crate) safe fn umbra_c_guard();
     pub(crate) fn umbra_c_unguard();
     pub(crate) safe fn umbra_c_synchronize_rcu();
+    pub(crate) safe fn umbra_c_synchronize_readers();
+    pub(crate) safe fn umbra_c_passing(change: c_int);
     pub(crate) safe fn umbra_c_queue_reclaim();
     pub(crate) safe fn umbra_c_flush_reclaim();
     pub(crate) safe fn umbra_c_seed() -> u64;
@@ -100,6 +120,18 @@ unsafe extern "C" {
     pub(crate) fn umbra_c_module_get(module: *mut Module) -> bool;
     pub(crate) fn umbra_c_module_put(module: *mut Module);
     pub(crate) fn umbra_c_module_name(module: *mut Module) -> *const c_char;
+    pub(crate) fn umbra_c_refused(text: *const u8, len: usize);
+    pub(crate) safe fn umbra_c_duplicate(id: c_ulong);
+    pub(crate) fn umbra_c_trace_callback(
+        patch: *const u8,
+        len: usize,
+        state: c_ulong,
+        callback: c_uint,
+        reason: c_uint,
+        result: c_int,
+    );
+    pub(crate) safe fn umbra_c_traces_free_all() -> bool;
+    pub(crate) safe fn umbra_c_trace_free_all(id: c_ulong, live: c_ulong);
     pub(crate) fn umbra_c_log(level: c_int, text: *const u8, len: usize);
     pub(crate) fn umbra_c_seq_write(m: *mut SeqFile, text: *const u8, len: usize);
     pub(crate) safe fn umbra_c_count(hit: bool, diverted: bool);

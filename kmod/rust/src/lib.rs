@@ -18,8 +18,7 @@
 //! # Rules of this code
 //! Every allocation may fail and is asked for with the caller's `gfp`; no path
 //! panics in normal operation; no local is aligned to more than 8 in a function
-//! that C calls, because kernel C aligns the stack to 8 only. The trampoline
-//! aligns it to 16 for the decision (`slots`).
+//! that C calls, because kernel C aligns the stack to 8 only.
 #![no_std]
 
 extern crate alloc;
@@ -28,10 +27,12 @@ mod adapter;
 mod describe;
 mod ffi;
 mod global;
+mod json;
 mod klp;
 mod log;
 mod patches;
 mod platform;
+mod reclaim;
 mod shadows;
 mod show;
 mod slots;

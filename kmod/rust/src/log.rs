@@ -29,15 +29,30 @@ impl Write for Line {
     }
 }
 
+impl Line {
+    fn of(args: fmt::Arguments<'_>) -> Self {
+        let mut line = Self {
+            text: [0; LINE],
+            len: 0,
+        };
+        // Formatting into a line cannot fail.
+        let _ = line.write_fmt(args);
+        line
+    }
+}
+
 fn log(level: c_int, args: fmt::Arguments<'_>) {
-    let mut line = Line {
-        text: [0; LINE],
-        len: 0,
-    };
-    // Formatting into a line cannot fail.
-    let _ = line.write_fmt(args);
+    let line = Line::of(args);
     // SAFETY: the text is `len` initialised bytes.
     unsafe { ffi::umbra_c_log(level, line.text.as_ptr(), line.len) }
+}
+
+/// A request that is not carried out: what, why, and the way out. Tracers are told
+/// too.
+pub(crate) fn refused(args: fmt::Arguments<'_>) {
+    let line = Line::of(args);
+    // SAFETY: the text is `len` initialised bytes.
+    unsafe { ffi::umbra_c_refused(line.text.as_ptr(), line.len) }
 }
 
 /// What went as it was asked to.
@@ -50,7 +65,7 @@ pub(crate) fn warn(args: fmt::Arguments<'_>) {
     log(ffi::WARNING, args);
 }
 
-/// What was refused or failed.
+/// What failed.
 pub(crate) fn error(args: fmt::Arguments<'_>) {
     log(ffi::ERR, args);
 }

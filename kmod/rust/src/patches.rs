@@ -10,7 +10,7 @@
 //! replacements and the barrier for its destructors.
 
 use alloc::vec::Vec;
-use core::ffi::{c_int, c_uint};
+use core::ffi::{c_int, c_uint, c_void};
 
 use umbra_shadow::Smr;
 use umbra_state::{
@@ -21,12 +21,10 @@ use umbra_state::{
 use crate::adapter::{Core, Driver, takes_livepatches};
 use crate::describe::{Record, describe, no_memory};
 use crate::ffi::{self, CHook, CPatch, CState};
-use crate::global::{Locked, global};
+use crate::global::Locked;
 use crate::log;
 use crate::platform::Kernel;
-use crate::slots::{HookError, SLOTS, Slots, Target};
-
-const ENOSPC: Errno = Errno(-28);
+use crate::slots::{ENOSPC, SLOTS, Slots, Target};
 
 /// What the control lock protects.
 pub(crate) struct Control {
@@ -81,6 +79,11 @@ impl Control {
             .map_or(Name::EMPTY, |r| r.name)
     }
 
+    /// Whether the patch of this name is a livepatch.
+    pub(crate) fn is_livepatch(&self, name: Name) -> bool {
+        self.records.iter().any(|r| r.livepatch && r.name == name)
+    }
+
     fn enable(&mut self, patch: *mut CPatch) -> Result<(), Errno> {
         self.begin(patch, false)?;
         let name = self.record_name(patch);
@@ -105,8 +108,8 @@ impl Control {
         // The engine knows patches by name; two records of one structure would
         // be one to us, whatever it calls itself now.
         if let Some(name) = self.name_of(patch) {
-            log::error(format_args!(
-                "refused: patch {name} is enabled already; disable it first to enable it anew"
+            log::refused(format_args!(
+                "patch {name} is enabled already; disable it first to enable it anew"
             ));
             return Err(Errno::EEXIST);
         }
@@ -115,8 +118,8 @@ impl Control {
         let name = described.name;
         record.livepatch = livepatch;
         if !livepatch && takes_livepatches(self, described.replace) {
-            log::error(format_args!(
-                "refused: patch {name} would replace livepatches, which only a livepatch can; \
+            log::refused(format_args!(
+                "patch {name} would replace livepatches, which only a livepatch can; \
                  disable them by /sys/kernel/livepatch, or enable it without .replace"
             ));
             return Err(Errno::EBUSY);
@@ -127,7 +130,7 @@ impl Control {
         self.records.push(record);
         let (engine, mut host) = self.split(Core::Done);
         engine.enable(described, &mut host).map_err(|refusal| {
-            log::error(format_args!("refused: {refusal}"));
+            log::refused(format_args!("{refusal}"));
             self.records.pop();
             refusal.errno()
         })
@@ -139,14 +142,14 @@ impl Control {
             .iter()
             .any(|r| r.livepatch && r.name.as_str() == name)
         {
-            log::error(format_args!(
-                "refused: {name} is a livepatch; write 0 to /sys/kernel/livepatch/{name}/enabled"
+            log::refused(format_args!(
+                "{name} is a livepatch; write 0 to /sys/kernel/livepatch/{name}/enabled"
             ));
             return Err(Errno::EINVAL);
         }
         let (engine, mut host) = self.split(Core::Done);
         if let Err(refusal) = engine.disable(name, &mut host) {
-            log::error(format_args!("refused: {refusal}"));
+            log::refused(format_args!("{refusal}"));
             return Err(refusal.errno());
         }
         let status = engine.run(&mut host);
@@ -195,6 +198,15 @@ impl KernelHost<'_> {
 
     /// Puts the trampolines on the functions that have none; all or nothing.
     fn attach(&mut self, switch: &Switch<'_>) -> Result<(), Errno> {
+        let new = |c: &Change<'_>| c.from.is_none() && c.to.is_some();
+        let (wanted, free) = (switch.changes().filter(new).count(), self.slots.free());
+        if wanted > free {
+            log::error(format_args!(
+                "{wanted} functions more are to be hooked, {free} slots are left; \
+                 {SLOTS} functions can be hooked at once"
+            ));
+            return Err(ENOSPC);
+        }
         for change in switch.changes() {
             let Change {
                 from: None,
@@ -221,27 +233,15 @@ impl KernelHost<'_> {
             // engine has taken everything back, which is after `unattach`.
             let attached = unsafe { self.slots.attach(function, label, patch, target) };
             ffi::umbra_c_attach_end();
-            let Err(error) = attached else { continue };
-            let errno = match error {
-                HookError::Full => {
-                    log::error(format_args!(
-                        "patch {patch}: no slot is left for {label}; {SLOTS} functions can be hooked at once"
-                    ));
-                    ENOSPC
+            let Err(errno) = attached else { continue };
+            log::error(format_args!(
+                "patch {patch}: ftrace gives us no call in {label}: {errno}{}",
+                if errno == Errno::EBUSY {
+                    "; another tracer's direct call is there"
+                } else {
+                    ""
                 }
-                HookError::Ftrace(errno) => {
-                    log::error(format_args!(
-                        "patch {patch}: ftrace gives us no call in {label}: {}{}",
-                        Errno(errno),
-                        if Errno(errno) == Errno::EBUSY {
-                            "; another tracer's direct call is there"
-                        } else {
-                            ""
-                        }
-                    ));
-                    Errno(errno)
-                }
-            };
+            ));
             self.unattach(switch, function);
             return Err(errno);
         }
@@ -362,7 +362,7 @@ impl Host for KernelHost<'_> {
     }
 
     fn free_shadows(&mut self, _patch: &Patch, state: &State) {
-        global().shadows.free_all(state.id, state.shadow_dtor);
+        crate::shadows::free_all(state.id, state.shadow_dtor);
     }
 
     fn barrier(&mut self) {
@@ -401,6 +401,18 @@ impl Host for KernelHost<'_> {
                 result,
             } => {
                 let result = result.map_or_else(|errno| errno.0, |()| 0);
+                let name = patch.name.as_str();
+                // SAFETY: a text of `len` bytes.
+                unsafe {
+                    ffi::umbra_c_trace_callback(
+                        name.as_ptr(),
+                        name.len(),
+                        state.id,
+                        callback as c_uint,
+                        reason as c_uint,
+                        result,
+                    );
+                }
                 log::info(format_args!(
                     "{}: state {} ({}): {callback} on {reason} returned {result}",
                     patch.name, state.id, state.name
@@ -424,8 +436,8 @@ pub(crate) fn locked(f: impl FnOnce(&mut Control) -> Result<(), Errno>) -> c_int
             Err(errno) => errno.0,
         },
         Err(errno) => {
-            log::error(format_args!(
-                "refused: a state's callback may not enable or disable a patch; do it from elsewhere"
+            log::refused(format_args!(
+                "a state's callback may not enable or disable a patch; do it from elsewhere"
             ));
             errno
         }
@@ -434,7 +446,7 @@ pub(crate) fn locked(f: impl FnOnce(&mut Control) -> Result<(), Errno>) -> c_int
 
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_enable_patch(patch: *mut CPatch) -> c_int {
+extern "C" fn umbra_rs_enable_patch(patch: *mut CPatch) -> c_int {
     locked(|control| control.enable(patch))
 }
 
@@ -444,12 +456,26 @@ extern "C" fn umbra_disable_patch(patch: *mut CPatch) -> c_int {
     locked(|control| match control.name_of(patch) {
         Some(name) => control.disable(name.as_str()),
         None => {
-            log::error(format_args!(
-                "refused: this patch is not enabled, so there is nothing to disable"
+            log::refused(format_args!(
+                "this patch is not enabled, so there is nothing to disable"
             ));
             Err(Errno::ENOENT)
         }
     })
+}
+
+/// See `umbra.h`; a [`Gate`](umbra_state::Gate) is a `struct umbra_gate`.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_gate_get(state: core::ffi::c_ulong) -> *const c_void {
+    let errno = match Locked::take() {
+        Ok(mut locked) => match locked.control().installed().gate(state) {
+            // It lives as long as the engine and does not move.
+            Some(gate) => return core::ptr::from_ref(gate).cast(),
+            None => Errno::ENOENT.0,
+        },
+        Err(errno) => errno,
+    };
+    crate::shadows::err_ptr(errno)
 }
 
 /// `/sys/kernel/umbra/disable`.

@@ -7,22 +7,17 @@
 //! Nothing in the table sleeps or allocates under a guard.
 //!
 //! # Reclamation
-//! `retire` pushes the link onto one list, lock-free, and whoever finds the list
-//! empty queues the work item. The work takes the whole list, waits for one grace
-//! period for all of it, and takes the nodes apart: destructors run there, so
-//! they may sleep. What a reader could meet is therefore never freed in an
-//! interrupt, and a writer pays a push.
-//!
-//! The list is unbounded, as RCU's own is; `pending` in debugfs shows it.
+//! `retire` pushes the link onto a list, lock-free, and whoever finds the list empty
+//! queues the work item, which does the rest ([`reclaim`]).
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use umbra_shadow::sync::{AtomicPtr, AtomicUsize, Ordering};
-use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr};
+use umbra_shadow::{AllocFlags, Link, Memory, Platform, Smr};
 
 use crate::ffi;
+use crate::reclaim;
 
 /// The running kernel.
 #[derive(Clone, Copy, Debug)]
@@ -55,30 +50,6 @@ impl Held {
     }
 }
 
-/// What waits for its grace period, the latest first.
-static RETIRED: AtomicPtr<Link> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Puts a link on the list; true when the list was empty.
-fn push(link: NonNull<Link>) -> bool {
-    // Relaxed: the value is only compared and stored in a link of ours.
-    let mut head = RETIRED.load(Ordering::Relaxed);
-    loop {
-        // SAFETY: retired, so the platform's alone; `next` is ours to write.
-        unsafe { link.as_ref() }.next.set(head);
-        // Release: pairs with the Acquire swap in `umbra_rs_reclaim`: who takes
-        // the list sees `next` and all that happened before the retire.
-        match RETIRED.compare_exchange(
-            head,
-            link.as_ptr(),
-            Ordering::Release,
-            Ordering::Relaxed, // only tried again
-        ) {
-            Ok(_) => return head.is_null(),
-            Err(now) => head = now,
-        }
-    }
-}
-
 // SAFETY: a link is pushed once and taken off by one swap, so reclaimed once; the
 // work waits for a grace period between the swap and the reclaim, and a guard
 // is a section that grace periods wait for.
@@ -92,7 +63,7 @@ unsafe impl Smr for Kernel {
 
     // SAFETY: the caller's promises are the trait's: unreachable, retired once.
     unsafe fn retire(&self, link: NonNull<Link>) {
-        if push(link) {
+        if reclaim::push(link) {
             ffi::umbra_c_queue_reclaim();
         }
     }
@@ -107,56 +78,8 @@ unsafe impl Smr for Kernel {
         // The link is retired again by its own reclaim, so what was retired before
         // the call may be another two runs away.
         for _ in 0..3 {
-            loop {
-                ffi::umbra_c_flush_reclaim();
-                // Acquire: pairs with the release in `umbra_rs_reclaim`.
-                if AGAIN.load(Ordering::Acquire) == 0 {
-                    break;
-                }
-            }
+            reclaim::flush();
         }
-    }
-}
-
-/// Links that the last run of the work put back: types that were emptied while
-/// one of their constructors runs.
-static AGAIN: AtomicUsize = AtomicUsize::new(0);
-
-/// The work item: one batch. What is retired meanwhile is another run's, so a run
-/// ends however busy the writers are, and a barrier waits for one run only.
-#[unsafe(no_mangle)]
-extern "C" fn umbra_rs_reclaim() {
-    // Acquire: pairs with the Release in `push`.
-    let mut next = RETIRED.swap(core::ptr::null_mut(), Ordering::Acquire);
-    if next.is_null() {
-        return;
-    }
-    ffi::umbra_c_synchronize_rcu();
-    let mut again = 0;
-    while let Some(link) = NonNull::new(next) {
-        // SAFETY: on our list, so it exists; read before it is reclaimed.
-        next = unsafe { link.as_ref() }.next.get();
-        loop {
-            // SAFETY: we are the `Smr`, the link was retired, and a grace
-            // period has passed since.
-            match unsafe { Link::reclaim(link) } {
-                Progress::Done => break,
-                Progress::More => ffi::umbra_c_resched(),
-                Progress::Again => {
-                    again += 1;
-                    push(link);
-                    break;
-                }
-            }
-        }
-        ffi::umbra_c_resched();
-    }
-    // Release: pairs with the acquire in `barrier`: the destructors have run.
-    AGAIN.store(again, Ordering::Release);
-    // Relaxed: who pushed onto an empty list has queued the work already; only
-    // our own pushes, and those on top of them, are not announced.
-    if !RETIRED.load(Ordering::Relaxed).is_null() {
-        ffi::umbra_c_queue_reclaim();
     }
 }
 

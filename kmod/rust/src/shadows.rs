@@ -7,9 +7,8 @@ use core::ptr::NonNull;
 
 use umbra_shadow::{AllocError, AllocFlags, Dtor, Smr, Table};
 
-use crate::ffi::Ctor;
+use crate::ffi::{self, Ctor, New};
 use crate::global::global;
-use crate::log;
 use crate::platform::{Held, Kernel, may_sleep};
 
 const EBUSY: c_int = -16;
@@ -48,7 +47,7 @@ pub(crate) fn errno(error: &AllocError<c_int>) -> c_int {
 }
 
 /// `ERR_PTR()`.
-fn err_ptr(errno: c_int) -> *mut c_void {
+pub(crate) fn err_ptr(errno: c_int) -> *mut c_void {
     core::ptr::without_provenance_mut(errno as isize as usize)
 }
 
@@ -81,9 +80,69 @@ unsafe extern "C" fn umbra_rs_shadow_get(obj: *const c_void, id: c_ulong) -> *mu
         .map_or(core::ptr::null_mut(), |data| data.as_ptr().cast())
 }
 
+/// Attaches a shadow as `src/shadow.c` describes it, which learns the id of a handle:
+/// 0, or `-EEXIST` with the data that is there in `data`, or why not.
+///
+/// # Safety
+/// `new` and `data` are the caller's; the type is a handle or null, the constructor
+/// takes what `umbra.h` promises.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_rs_new(new: &mut New, data: &mut *mut c_void) -> c_int {
+    let flags = AllocFlags(new.gfp);
+    let ctor = construct(new.obj, new.ctor, new.ctor_data);
+    let obj = new.obj.addr();
+    let made = match NonNull::new(new.ty) {
+        Some(ty) => {
+            // SAFETY: the caller's.
+            let table = unsafe { table(ty) };
+            new.id = table.id();
+            table.alloc_with_cookie(obj, new.cookie, new.size, flags, ctor)
+        }
+        None => match global().shadows.table(new.id, flags) {
+            Ok(table) => table.alloc_with_cookie(obj, new.cookie, new.size, flags, ctor),
+            Err(_) => return ENOMEM,
+        },
+    };
+    let (found, result) = match made {
+        Ok(found) => (found, 0),
+        Err(ref error @ AllocError::Exists(found)) => (found, errno(error)),
+        Err(error) => return errno(&error),
+    };
+    *data = found.as_ptr().cast();
+    result
+}
+
+/// The id of a handle.
+///
+/// # Safety
+/// `ty` is a handle.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn umbra_rs_type_id(ty: NonNull<c_void>) -> c_ulong {
+    // SAFETY: the caller's.
+    unsafe { table(ty) }.id()
+}
+
+/// Tells tracers that all shadows of a type go.
+fn trace_free_all(table: &Table<Kernel>) {
+    if ffi::umbra_c_traces_free_all() {
+        ffi::umbra_c_trace_free_all(table.id(), table.live() as c_ulong);
+    }
+}
+
+/// Detaches every shadow of an id.
+pub(crate) fn free_all(id: u64, dtor: Option<Dtor>) {
+    if ffi::umbra_c_traces_free_all() {
+        let guard = global().shadows.pin();
+        if let Some(table) = global().shadows.find(id, &guard) {
+            trace_free_all(table);
+        }
+    }
+    global().shadows.free_all(id, dtor);
+}
+
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_shadow_alloc(
+extern "C" fn umbra_rs_shadow_alloc(
     obj: *mut c_void,
     id: c_ulong,
     size: usize,
@@ -101,9 +160,7 @@ extern "C" fn umbra_shadow_alloc(
     match made {
         Ok(data) => data.as_ptr().cast(),
         Err(AllocError::Exists(_)) => {
-            log::warn(format_args!(
-                "an object already has a shadow of id {id}; free it first, or use get_or_alloc"
-            ));
+            ffi::umbra_c_duplicate(id);
             core::ptr::null_mut()
         }
         Err(_) => core::ptr::null_mut(),
@@ -112,7 +169,7 @@ extern "C" fn umbra_shadow_alloc(
 
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_shadow_get_or_alloc(
+extern "C" fn umbra_rs_shadow_get_or_alloc(
     obj: *mut c_void,
     id: c_ulong,
     size: usize,
@@ -134,19 +191,19 @@ extern "C" fn umbra_shadow_get_or_alloc(
 
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_shadow_free(obj: *mut c_void, id: c_ulong, dtor: Option<Dtor>) {
+extern "C" fn umbra_rs_shadow_free(obj: *mut c_void, id: c_ulong, dtor: Option<Dtor>) -> bool {
     global().shadows.free_now(obj.addr(), id, |data| {
         if let Some(dtor) = dtor {
             // SAFETY: the caller's function, with the arguments it was promised.
-            unsafe { dtor(obj, data.as_ptr().cast()) }
+            unsafe { dtor.call(obj, data.as_ptr().cast()) }
         }
-    });
+    })
 }
 
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
 extern "C" fn umbra_shadow_free_all(id: c_ulong, dtor: Option<Dtor>) {
-    global().shadows.free_all(id, dtor);
+    free_all(id, dtor);
     if dtor.is_some() {
         Kernel.barrier();
     }
@@ -154,7 +211,7 @@ extern "C" fn umbra_shadow_free_all(id: c_ulong, dtor: Option<Dtor>) {
 
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_type_get(id: c_ulong) -> *mut c_void {
+extern "C" fn umbra_rs_type_get(id: c_ulong) -> *mut c_void {
     match global().shadows.table(id, may_sleep()) {
         Ok(table) => table.into_raw().as_ptr(),
         Err(_) => err_ptr(ENOMEM),
@@ -191,7 +248,7 @@ unsafe fn table(ty: NonNull<c_void>) -> ManuallyDrop<Table<Kernel>> {
 /// # Safety
 /// `ty` is a handle.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn umbra_alloc(
+unsafe extern "C" fn umbra_rs_alloc(
     ty: NonNull<c_void>,
     obj: *mut c_void,
     size: usize,
@@ -217,7 +274,7 @@ unsafe extern "C" fn umbra_alloc(
 /// # Safety
 /// `ty` is a handle.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn umbra_get_or_alloc(
+unsafe extern "C" fn umbra_rs_get_or_alloc(
     ty: NonNull<c_void>,
     obj: *mut c_void,
     size: usize,
@@ -243,9 +300,17 @@ unsafe extern "C" fn umbra_get_or_alloc(
 /// # Safety
 /// `ty` is a handle.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn umbra_free(ty: NonNull<c_void>, obj: *mut c_void, dtor: Option<Dtor>) -> bool {
+unsafe extern "C" fn umbra_rs_free(
+    ty: NonNull<c_void>,
+    obj: *mut c_void,
+    dtor: Option<Dtor>,
+) -> bool {
     // SAFETY: the caller's.
-    unsafe { table(ty) }.free(obj.addr(), dtor)
+    let table = unsafe { table(ty) };
+    match dtor {
+        Some(dtor) => table.free_with(obj.addr(), dtor).unwrap_or(false),
+        None => table.free(obj.addr()),
+    }
 }
 
 /// See `umbra.h`.
@@ -255,7 +320,9 @@ unsafe extern "C" fn umbra_free(ty: NonNull<c_void>, obj: *mut c_void, dtor: Opt
 #[unsafe(no_mangle)]
 unsafe extern "C" fn umbra_free_all(ty: NonNull<c_void>, dtor: Option<Dtor>) {
     // SAFETY: the caller's.
-    unsafe { table(ty) }.free_all(dtor);
+    let table = unsafe { table(ty) };
+    trace_free_all(&table);
+    table.free_all(dtor);
 }
 
 /// See `umbra.h`.

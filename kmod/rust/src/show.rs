@@ -1,16 +1,19 @@
 //! The tables in debugfs, and the list of patches in sysfs.
 
+use core::ffi::c_int;
 use core::fmt::{self, Write};
 
 use umbra_shadow::Table;
 
 use crate::ffi::{self, Counters, SeqFile};
 use crate::global::{Locked, global};
+use crate::patches::Control;
 use crate::platform::Kernel;
+use crate::reclaim;
 use crate::slots::Slots;
 
 /// A `seq_file` to write to.
-struct Seq(*mut SeqFile);
+pub(crate) struct Seq(*mut SeqFile);
 
 impl Write for Seq {
     fn write_str(&mut self, s: &str) -> fmt::Result {
@@ -20,21 +23,40 @@ impl Write for Seq {
     }
 }
 
-/// A file that overflows is asked again by the kernel with more room, so there
-/// is no error to return.
-fn table(m: *mut SeqFile, fill: impl FnOnce(&mut Seq) -> fmt::Result) {
+/// Writes a file. One that overflows is asked again by the kernel with more room,
+/// so that is no error.
+fn write(m: *mut SeqFile, fill: impl FnOnce(&mut Seq) -> fmt::Result) -> c_int {
     let _ = fill(&mut Seq(m));
+    0
+}
+
+/// As [`write`], with what the control lock protects.
+///
+/// # Errors
+/// `-EDEADLK` to a callback that reads the file: it has the lock.
+pub(crate) fn write_locked(
+    m: *mut SeqFile,
+    fill: impl FnOnce(&mut Seq, &Control) -> fmt::Result,
+) -> c_int {
+    match Locked::take() {
+        Ok(mut locked) => write(m, |m| fill(m, locked.control())),
+        Err(errno) => errno,
+    }
+}
+
+/// How many shadows of an id are live.
+pub(crate) fn live(id: u64) -> usize {
+    let guard = umbra_shadow::Smr::pin(&Kernel);
+    let table = global().shadows.find(id, &guard);
+    table.map_or(0, |table| table.live())
 }
 
 /// `patches`: what is enabled, the oldest first.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_rs_show_patches(m: *mut SeqFile) {
-    table(m, |m| {
-        let Ok(mut locked) = Locked::take() else {
-            return Ok(());
-        };
+extern "C" fn umbra_rs_show_patches(m: *mut SeqFile) -> c_int {
+    write_locked(m, |m, control| {
         writeln!(m, "{:<24} {:>6} {:>6}", "patch", "states", "hooks")?;
-        for patch in locked.control().installed().patches() {
+        for patch in control.installed().patches() {
             writeln!(
                 m,
                 "{:<24} {:>6} {:>6}",
@@ -44,28 +66,19 @@ extern "C" fn umbra_rs_show_patches(m: *mut SeqFile) {
             )?;
         }
         Ok(())
-    });
+    })
 }
 
 /// `states`: every state that was ever named.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_rs_show_states(m: *mut SeqFile) {
-    table(m, |m| {
-        let Ok(mut locked) = Locked::take() else {
-            return Ok(());
-        };
+extern "C" fn umbra_rs_show_states(m: *mut SeqFile) -> c_int {
+    write_locked(m, |m, control| {
         writeln!(
             m,
             "{:>10} {:<24} {:>6} {:>10} {:>6} {:>10} {:>8}",
             "state", "name", "users", "phase", "gate", "generation", "shadows"
         )?;
-        for state in locked.control().installed().states() {
-            let guard = umbra_shadow::Smr::pin(&Kernel);
-            let live = global()
-                .shadows
-                .find(state.id, &guard)
-                .map_or(0, |table| table.stats().live);
-            drop(guard);
+        for state in control.installed().states() {
             writeln!(
                 m,
                 "{:>10} {:<24} {:>6} {:>10?} {:>6} {:>10} {:>8}",
@@ -75,17 +88,17 @@ extern "C" fn umbra_rs_show_states(m: *mut SeqFile) {
                 state.word.phase(),
                 if state.open { "open" } else { "closed" },
                 state.word.generation(),
-                live
+                live(state.id)
             )?;
         }
         Ok(())
-    });
+    })
 }
 
 /// `types`: every id that ever had a shadow.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_rs_show_types(m: *mut SeqFile) {
-    table(m, |m| {
+extern "C" fn umbra_rs_show_types(m: *mut SeqFile) -> c_int {
+    write(m, |m| {
         writeln!(
             m,
             "{:>10} {:>10} {:>12} {:>8} {:>8} {:>6} {:>8}",
@@ -109,22 +122,19 @@ extern "C" fn umbra_rs_show_types(m: *mut SeqFile) {
             });
         });
         result
-    });
+    })
 }
 
 /// `hooks`: the functions that are hooked, and what became of their calls.
 #[unsafe(no_mangle)]
-extern "C" fn umbra_rs_show_hooks(m: *mut SeqFile) {
-    table(m, |m| {
-        let Ok(mut locked) = Locked::take() else {
-            return Ok(());
-        };
+extern "C" fn umbra_rs_show_hooks(m: *mut SeqFile) -> c_int {
+    write_locked(m, |m, control| {
         writeln!(
             m,
             "{:>4} {:<28} {:<24} {:>10} {:>6}",
             "slot", "function", "patch", "state", "calls"
         )?;
-        for (slot, used) in locked.control().slots().iter() {
+        for (slot, used) in control.slots().iter() {
             let gate = if Slots::is_open(slot) {
                 "open"
             } else {
@@ -148,7 +158,33 @@ extern "C" fn umbra_rs_show_hooks(m: *mut SeqFile) {
             )?;
         }
         Ok(())
-    });
+    })
+}
+
+/// `reclaim`: how far the work is that takes apart what was freed.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_rs_show_reclaim(m: *mut SeqFile) -> c_int {
+    write(m, |m| {
+        let r = reclaim::report();
+        let mut pending = 0;
+        global()
+            .shadows
+            .for_each_type(|table: &Table<Kernel>| pending += table.stats().pending);
+        writeln!(
+            m,
+            "{:>8} {:>12} {:>12} {:>12} {:>12} {:>10}",
+            "running", "pending", "steps", "slices", "longest_us", "slice_us"
+        )?;
+        writeln!(
+            m,
+            "{:>8} {pending:>12} {:>12} {:>12} {:>12} {:>10}",
+            if r.running { "yes" } else { "no" },
+            r.steps,
+            r.slices,
+            r.longest_ns.div_ceil(1000),
+            r.slice_ns / 1000
+        )
+    })
 }
 
 /// A buffer of C; what does not fit is cut.

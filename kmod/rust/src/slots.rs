@@ -14,10 +14,11 @@
 //! another function's target there.
 
 use core::ffi::c_void;
+use core::ptr::NonNull;
 
 use umbra_shadow::Table;
 use umbra_shadow::sync::{AtomicPtr, Ordering};
-use umbra_state::Name;
+use umbra_state::{Errno, Name};
 
 use crate::ffi;
 use crate::platform::{Held, Kernel};
@@ -25,21 +26,150 @@ use crate::platform::{Held, Kernel};
 /// How many functions can be hooked at once: `UMBRA_SLOTS` of trampoline.h.
 pub(crate) const SLOTS: usize = 64;
 
+pub(crate) const ENOSPC: Errno = Errno(-28);
+
 /// What an open slot leads to: one hook of one patch, not changed while it can
 /// be reached.
+///
+/// The policy is two words: where a call goes whose object has a shadow, and
+/// where one goes whose object has none. So a decision is a lookup and a load.
 pub(crate) struct Target {
-    /// Where diverted calls go.
-    pub(crate) replacement: *const c_void,
-    /// The shadows that the policy asks for; none for "always".
-    pub(crate) table: Option<Table<Kernel>>,
+    /// The shadows that the policy asks for; none if [`Rare`] decides.
+    table: Option<Table<Kernel>>,
     /// Which argument is the object, from 0.
-    pub(crate) argument: usize,
-    /// A call is diverted if "has a shadow" equals this.
-    pub(crate) wanted: bool,
-    /// Count decisions, which writes (per-CPU) memory.
-    pub(crate) counted: bool,
+    argument: usize,
+    /// Which argument of the replacement is the shadow's address; 0 for none.
+    shadow_argument: usize,
+    /// The replacement, or null for the original: if there is a shadow.
+    found: *const c_void,
+    /// The same, if there is none.
+    missed: *const c_void,
+    rare: Rare,
     /// The state whose gate opens it.
     pub(crate) state: u64,
+    _passing: Option<Passing>,
+}
+
+/// What keeps a decision from being a lookup and a load.
+struct Rare {
+    /// The shadows that the policy asks for; none for "always".
+    table: Option<Table<Kernel>>,
+    /// Count decisions, which writes (per-CPU) memory.
+    counted: bool,
+}
+
+/// Which calls a hook diverts.
+pub(crate) enum Policy {
+    /// All of them.
+    Always,
+    /// Those whose object has a shadow, and which argument of the replacement is
+    /// its address, or 0.
+    Has(Table<Kernel>, usize),
+    /// Those whose object has none.
+    Lacks(Table<Kernel>),
+}
+
+/// While one of these lives, shadows are kept for whoever was handed one
+/// (`umbra_c_synchronize_readers`). A target has it, so it lives until nobody is
+/// in the hook's replacement.
+struct Passing(());
+
+impl Passing {
+    fn new() -> Self {
+        ffi::umbra_c_passing(1);
+        Self(())
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        ffi::umbra_c_passing(-1);
+    }
+}
+
+impl Target {
+    /// A hook's, of that state. The object is the argument of that number.
+    pub(crate) fn new(
+        policy: Policy,
+        argument: usize,
+        replacement: *const c_void,
+        state: u64,
+        counted: bool,
+    ) -> Self {
+        let null = core::ptr::null();
+        let (table, found, missed, shadow_argument) = match policy {
+            Policy::Always => (None, replacement, replacement, 0),
+            Policy::Has(table, passed) => (Some(table), replacement, null, passed),
+            Policy::Lacks(table) => (Some(table), null, replacement, 0),
+        };
+        let (table, rare) = if counted {
+            (None, table)
+        } else {
+            (table, None)
+        };
+        Self {
+            table,
+            argument,
+            shadow_argument,
+            found,
+            missed,
+            rare: Rare {
+                table: rare,
+                counted,
+            },
+            state,
+            _passing: (shadow_argument != 0).then(Passing::new),
+        }
+    }
+
+    /// Where a call goes, by what was found.
+    ///
+    /// # Safety
+    /// `args` are the call's.
+    #[inline(always)]
+    unsafe fn to(&self, found: Option<NonNull<u8>>, args: *mut usize) -> *const c_void {
+        let Some(data) = found else {
+            return self.missed;
+        };
+        if self.shadow_argument != 0 {
+            // SAFETY: below the six that were saved: `describe` has seen to it.
+            unsafe { *args.add(self.shadow_argument) = data.as_ptr().expose_provenance() };
+        }
+        self.found
+    }
+
+    /// A decision that is counted, or that needs no lookup.
+    ///
+    /// # Safety
+    /// As [`umbra_rs_decide`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn decide_rarely(&self, args: *mut usize) -> *const c_void {
+        // SAFETY: the caller's section, and the call's arguments.
+        let found = unsafe { lookup(self.rare.table.as_ref(), self.argument, args) };
+        // SAFETY: the caller's.
+        let to = unsafe { self.to(found, args) };
+        if self.rare.counted {
+            ffi::umbra_c_count(found.is_some(), !to.is_null());
+        }
+        to
+    }
+}
+
+/// # Safety
+/// As [`umbra_rs_decide`].
+#[inline(always)]
+unsafe fn lookup(
+    table: Option<&Table<Kernel>>,
+    argument: usize,
+    args: *const usize,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the trampoline has saved six arguments, and `describe` has let no
+    // other pass.
+    let obj = unsafe { *args.add(argument) };
+    // SAFETY: the caller's section.
+    let held = unsafe { Held::new() };
+    table?.get(obj, held.guard())
 }
 
 /// `struct umbra_slot`.
@@ -65,28 +195,15 @@ unsafe impl Sync for Slot {}
 /// # Safety
 /// `target` was loaded from an open slot by this task, which has not slept
 /// since; the caller is in a read-side section (`src/api.c`). `args` are the
-/// call's, the first one highest.
+/// call's six, which are its registers again afterwards.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn umbra_rs_decide(target: &Target, args: *const usize) -> *const c_void {
-    // SAFETY: the caller's section.
-    let held = unsafe { Held::new() };
-    let has = match &target.table {
-        Some(table) => {
-            // SAFETY: the trampoline has saved six arguments, and `describe` has
-            // let no other pass.
-            let obj = unsafe { *args.sub(target.argument) };
-            table.get(obj, held.guard()).is_some()
-        }
-        None => false,
-    };
-    let diverted = has == target.wanted;
-    if target.counted {
-        ffi::umbra_c_count(has, diverted);
-    }
-    if diverted {
-        target.replacement
-    } else {
-        core::ptr::null()
+unsafe extern "C" fn umbra_rs_decide(target: &Target, args: *mut usize) -> *const c_void {
+    // SAFETY: the caller's.
+    unsafe {
+        let Some(table) = &target.table else {
+            return target.decide_rarely(args);
+        };
+        target.to(lookup(Some(table), target.argument, args), args)
     }
 }
 
@@ -117,14 +234,6 @@ pub(crate) struct Slots {
     uses: [Option<Use>; SLOTS],
 }
 
-/// Why a function could not be hooked.
-pub(crate) enum HookError {
-    /// All slots are in use.
-    Full,
-    /// ftrace's answer.
-    Ftrace(i32),
-}
-
 impl Slots {
     /// All free.
     pub(crate) const fn new() -> Self {
@@ -138,6 +247,11 @@ impl Slots {
         self.uses
             .iter()
             .position(|u| u.is_some_and(|u| u.function == function))
+    }
+
+    /// How many are free.
+    pub(crate) fn free(&self) -> usize {
+        SLOTS - self.iter().count()
     }
 
     /// The slots in use.
@@ -169,7 +283,7 @@ impl Slots {
     /// Puts a closed trampoline on a function.
     ///
     /// # Errors
-    /// Why not; no slot is taken, but a task may be in its trampoline until the
+    /// ftrace's; no slot is taken, but a task may be in its trampoline until the
     /// next grace period of tasks.
     ///
     /// # Safety
@@ -181,15 +295,12 @@ impl Slots {
         label: Name,
         patch: Name,
         target: *const Target,
-    ) -> Result<usize, HookError> {
-        let slot = self
-            .uses
-            .iter()
-            .position(Option::is_none)
-            .ok_or(HookError::Full)?;
+    ) -> Result<usize, Errno> {
+        let free = self.uses.iter().position(Option::is_none);
+        let slot = free.ok_or(ENOSPC)?;
         match ffi::umbra_c_attach(slot as u32, function as _) {
             0 => {}
-            errno => return Err(HookError::Ftrace(errno)),
+            errno => return Err(Errno(errno)),
         }
         if let Some(place) = self.uses.get_mut(slot) {
             *place = Some(Use {

@@ -12,7 +12,6 @@ use core::ptr::NonNull;
 use umbra_state::OutOfMemory;
 
 use crate::ffi::{self, CState, Module};
-use crate::global::global;
 use crate::log;
 use crate::patches::{Control, locked};
 use crate::platform::Kernel;
@@ -76,7 +75,7 @@ impl Control {
                 let target = !state.target.is_null()
                     && unsafe { ffi::umbra_c_target_is(module, state.target) };
                 if target && state.is_shadow && !self.may_be_used(state.id) {
-                    global().shadows.free_all(state.id, state.shadow_dtor);
+                    crate::shadows::free_all(state.id, state.shadow_dtor);
                     states += 1;
                 }
             }

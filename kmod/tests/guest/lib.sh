@@ -107,6 +107,15 @@ live_message() { # after
 	say "{\"kind\":\"live\",\"after\":\"$1\",\"shadows\":{$pairs}}"
 }
 
+# The module's JSON document, for the host to judge: document WHEN
+document() {
+	sed 's/\\/\\\\/g; s/"/\\"/g' $debug/json >/tmp/document
+	while IFS= read -r line; do
+		say "{\"kind\":\"document\",\"name\":\"$1\",\"line\":\"$line\"}"
+	done </tmp/document
+	say "{\"kind\":\"document\",\"name\":\"$1\"}"
+}
+
 # A tree of empty files: tree WHERE DIRECTORIES FILES-IN-EACH
 tree() {
 	mkdir -p "$1"

@@ -411,6 +411,9 @@ ok "it is forced" sh -c "echo 1 >$klp/umbra_lp_a/force"
 over a
 is "d8_s5 no post_unpatch" "a1.pre_unpatch" "$(trace)"
 is "d8_s5 the shadows are still there" 4 "$(live 1)"
+is "d8_s5 the JSON says for whom they wait" 1 \
+	"$(grep -c '^{"id":1,.*"live":4,"quarantined":"umbra_lp_a"}' $debug/json)"
+document "with a forced livepatch"
 is "B is not concerned" "umbra_lp_b 4" "$(cat $sysfs/patches) $(live 2)"
 said >/dev/null
 says "r92 the module cannot be unloaded" "" rmmod umbra_lp_a

@@ -156,6 +156,9 @@ ok "other code for some objects loads" load umbra_fix_open
 ok "a device can be opened" toy open 1
 echo 1 >/sys/module/umbra_fix_open/parameters/lock
 says "once it is locked it cannot" "Operation not permitted" toy open 1
+says "nor again" "Operation not permitted" toy open 1
+is "the replacement was handed the shadow, and counted in it" 1:2 \
+	"$(cat /sys/module/umbra_fix_open/parameters/lock)"
 ok "another can" toy open 4
 toy remove 1
 toy probe 1

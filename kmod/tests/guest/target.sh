@@ -19,12 +19,26 @@ hooked() { # by which of our slots
 	awk '$1 ~ /^[0-9]+$/ { printf "%s%s", sep, $2; sep = " " }' $debug/hooks
 }
 
-step "a target unloads"
+step "a target goes between the look for a function's name and the one for its trace"
+# First of all: a target with a used slot would wait for the looker.
 ok "umbra.ko loads" load umbra
-ok "the target loads" load umbra_tgt object=$where
 ok "the patch loads" load umbra_tgt_patch
+i=0
+while [ $i -lt 5 ]; do
+	load umbra_tgt object=$where
+	echo 400 >$patch/look &
+	usleep 100000
+	rmmod umbra_tgt
+	wait
+	i=$((i + 1))
+done
+is "d3 it is absent, not untraceable" "absent 5 untraceable 0 other 0" "$(cat $patch/looked)"
+
+step "a target unloads"
+ok "the target loads" load umbra_tgt object=$where
 ok "and is enabled" enabled 1
 is "its target's function runs as it was" 1 "$(cat $tgt/call)"
+says "its notrace function is refused" "not supported" sh -c "echo 1 >$patch/untraceable"
 echo "$where" >$patch/attach
 is "with a shadow, the replacement" 2 "$(cat $tgt/call)"
 callbacks >/dev/null
@@ -82,7 +96,6 @@ wait
 verdict "enabled or refused, $yes times of 60 enabled" $? "$bad"
 is "no hook is left" "" "$(hooked)"
 is "no shadow is left" 0 "$(awk 'NR > 1 { n += $2 } END { print n + 0 }' $debug/types)"
-rmmod umbra_tgt 2>/dev/null
 ok "the patch unloads" rmmod umbra_tgt_patch
 ok "umbra unloads" rmmod umbra
 is "the leak audit" "unloaded, 0 shadows leaked" \

@@ -12,8 +12,10 @@ clean() {
 	is "$1: no shadow is left" 0 "$(awk 'NR > 1 { n += $2 } END { print n + 0 }' $debug/types)"
 }
 
+. /guest/visible.inc
+
 step "the API"
-ok "umbra.ko loads" load umbra counters=1
+ok "umbra.ko loads" load umbra
 ok "umbra_test.ko loads" load umbra_test
 clean "after the API tests"
 ok "umbra_test.ko unloads" rmmod umbra_test
@@ -47,6 +49,15 @@ echo 0 >/sys/module/umbra/parameters/fail_nth
 verdict "with all its allocations the patch is enabled" $? "$n allocations were failed"
 count "allocations failed in turn" $((n - 1))
 is "and has its shadows" "8 8" "$(live 901) $(live 902)"
+document "with a patch enabled"
+json() { # PATTERN: how many elements have it
+	grep -c "$1" $debug/json
+}
+is "the JSON has the patch, its states, their shadows and its hooks" "1 1 1 2" \
+	"$(json '^{"name":"umbra_unit","livepatch":false,"states":\[901,902\],"hooks":2}') \
+$(json '^{"id":901,"name":"unit a","users":1,"phase":"active","open":true,"generation":[0-9]*,"live":8,"quarantined":null}') \
+$(json '^{"id":902,"live":8,"bytes":128,') \
+$(json '"patch":"umbra_unit","state":90[12],"open":true}')"
 says "umbra.ko does not unload under a patch" "" rmmod umbra
 says "nor the patch while it is enabled" "" rmmod umbra_unit
 says "nor is it enabled twice" "File exists" unit 1

@@ -16,16 +16,24 @@ static noinline __noclone int umbra_tgt_work(void *object)
 	return 1;
 }
 
+/* No call to ftrace is in it. */
+static noinline notrace __noclone int umbra_tgt_untraceable(void *object)
+{
+	barrier_data(object);
+	return 1;
+}
+
 static int call_get(char *buf, const struct kernel_param *kp)
 {
-	return sysfs_emit(buf, "%d\n", umbra_tgt_work((void *)object));
+	return sysfs_emit(buf, "%d\n", umbra_tgt_work((void *)object) *
+			  umbra_tgt_untraceable((void *)object));
 }
 
 static const struct kernel_param_ops call_ops = {
 	.get = call_get,
 };
 module_param_cb(call, &call_ops, NULL, 0400);
-MODULE_PARM_DESC(call, "what umbra_tgt_work() returns");
+MODULE_PARM_DESC(call, "what umbra_tgt_work() returns, times 1");
 
 static int __init tgt_init(void)
 {

@@ -4,8 +4,11 @@
  * module as its target, of one that does not, and a stock one.
  */
 #include <linux/atomic.h>
+#include <linux/delay.h>
+#include <linux/kprobes.h>
 #include <linux/livepatch.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 
 #include <umbra.h>
 
@@ -103,6 +106,124 @@ static int found_get(char *buf, const struct kernel_param *kp)
 			  !!klp_shadow_get(tgt_object, TGT_STATE),
 			  atomic_read(&tgt_dtors));
 }
+
+/*
+ * Never enabled: the second function does not exist. Before that is found out,
+ * the first one has been looked for. Its state names no target, so the target
+ * does not wait for it when it goes.
+ */
+static struct umbra_hook looking_hooks[] = {
+	{
+		.symbol = "umbra_tgt_work",
+		.replacement = tgt_replacement,
+		.state = TGT_OTHER,
+	}, {
+		.symbol = "umbra_tgt_no_such_function",
+		.replacement = tgt_replacement,
+		.state = TGT_OTHER,
+	},
+};
+
+static struct umbra_patch looking = {
+	.mod = THIS_MODULE,
+	.name = "looking",
+	.states = &states[1],
+	.nr_states = 1,
+	.hooks = looking_hooks,
+	.nr_hooks = ARRAY_SIZE(looking_hooks),
+};
+
+static struct task_struct *tgt_looker;
+static unsigned int tgt_slow_ms;
+static int tgt_absent, tgt_untraceable, tgt_other;
+
+/* A look sleeps after it found the name and before it asks ftrace about it. */
+static void tgt_unregister_slowly(struct kprobe *probe)
+{
+	msleep(tgt_slow_ms);
+	unregister_kprobe(probe);
+}
+
+static int tgt_slow_pre(struct kprobe *probe, struct pt_regs *regs)
+{
+	if (current != tgt_looker)
+		return 0;
+	tgt_looker = NULL;
+	instruction_pointer_set(regs, (unsigned long)tgt_unregister_slowly);
+	return 1;
+}
+
+static int look_set(const char *val, const struct kernel_param *kp)
+{
+	struct kprobe slow = {
+		.symbol_name = "unregister_kprobe",
+		.pre_handler = tgt_slow_pre,
+	};
+	int ret = kstrtouint(val, 0, &tgt_slow_ms);
+
+	if (!ret)
+		ret = register_kprobe(&slow);
+	if (ret)
+		return ret;
+	tgt_looker = current;
+	switch (umbra_enable_patch(&looking)) {
+	case -ENOENT:
+		tgt_absent++;
+		break;
+	case -EOPNOTSUPP:
+		tgt_untraceable++;
+		break;
+	default:
+		tgt_other++;
+	}
+	tgt_looker = NULL;
+	unregister_kprobe(&slow);
+	return 0;
+}
+
+static int looked_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "absent %d untraceable %d other %d\n",
+			  tgt_absent, tgt_untraceable, tgt_other);
+}
+
+static struct umbra_hook notrace_hook = {
+	.symbol = "umbra_tgt_untraceable",
+	.replacement = tgt_replacement,
+	.state = TGT_STATE,
+};
+
+static struct umbra_patch notrace_patch = {
+	.mod = THIS_MODULE,
+	.name = "notrace",
+	.states = states,
+	.nr_states = 1,
+	.hooks = &notrace_hook,
+	.nr_hooks = 1,
+};
+
+static int untraceable_set(const char *val, const struct kernel_param *kp)
+{
+	return umbra_enable_patch(&notrace_patch);
+}
+
+static const struct kernel_param_ops look_ops = {
+	.set = look_set,
+};
+module_param_cb(look, &look_ops, NULL, 0200);
+MODULE_PARM_DESC(look, "look for the target's function, milliseconds slower");
+
+static const struct kernel_param_ops looked_ops = {
+	.get = looked_get,
+};
+module_param_cb(looked, &looked_ops, NULL, 0400);
+MODULE_PARM_DESC(looked, "what that found, added up");
+
+static const struct kernel_param_ops untraceable_ops = {
+	.set = untraceable_set,
+};
+module_param_cb(untraceable, &untraceable_ops, NULL, 0200);
+MODULE_PARM_DESC(untraceable, "hook a function of the target that is notrace");
 
 static const struct kernel_param_ops enabled_ops = {
 	.set = enabled_set,

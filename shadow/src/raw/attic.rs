@@ -253,9 +253,11 @@ impl Attic {
         // Relaxed: as in `bucket`; the CAS only keeps two from doubling twice.
         let level = self.level.load(Ordering::Relaxed);
         if (level as u32) < MAX_LEVEL && count > 1 << level {
-            let _ =
-                self.level
-                    .compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
+            let next = level + 1;
+            // Relaxed, both ways: as said above.
+            let _ = self
+                .level
+                .compare_exchange(level, next, Ordering::Relaxed, Ordering::Relaxed);
         }
         let index = hash as usize & ((1 << level) - 1);
         let segment = index >> SEGMENT_BITS;
@@ -272,22 +274,29 @@ impl Attic {
     }
 
     /// Calls `f` with each entry whose hash has the low `bits` bits of `prefix`,
-    /// dead ones included, in list order.
+    /// dead ones included, in list order. Walks `limit` nodes at most; false if
+    /// there were more.
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    pub(super) unsafe fn for_run(&self, prefix: u64, bits: u32, f: &mut dyn FnMut(Entry)) {
+    pub(super) unsafe fn for_run(
+        &self,
+        prefix: u64,
+        bits: u32,
+        limit: usize,
+        f: &mut dyn FnMut(Entry),
+    ) -> bool {
         // The bucket of the prefix at a level that is not above `bits`: its run
         // holds all of the prefix's entries.
         let (mut node, _) = self.bucket_at(prefix, bits);
         let wanted = prefix.reverse_bits();
         let mask = run_mask(bits);
-        loop {
+        for _ in 0..limit {
             // SAFETY: a sentinel at first, then reached under the guard. Acquire:
             // pairs with the release CAS in `list::link`.
             node = list::unmarked(unsafe { (*node).next.load(Ordering::Acquire) });
             if node.is_null() {
-                return;
+                return true;
             }
             // SAFETY: as above. Relaxed: constant order bits.
             let key = unsafe { (*node).key.load(Ordering::Relaxed) };
@@ -297,9 +306,10 @@ impl Attic {
                     f(unsafe { Entry::of_node(node) });
                 }
             } else if key & mask > wanted & mask {
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// The most entries that a lookup walks past, from a sentinel to the next.
@@ -334,9 +344,10 @@ impl Attic {
                 if cur.is_null() {
                     return None;
                 }
-                let next = (*cur).next.load(Ordering::Relaxed);
-                self.head.next.store(next, Ordering::Relaxed);
+                let next = (*cur).next.load(Ordering::Relaxed); // alone
+                self.head.next.store(next, Ordering::Relaxed); // alone
                 if (*cur).key.load(Ordering::Relaxed) & ENTRY != 0 {
+                    // alone
                     return Some(Entry::of_node(cur));
                 }
             }

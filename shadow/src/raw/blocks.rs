@@ -44,7 +44,7 @@ pub(super) fn make<P: Platform, T>(
         core::ptr::null_mut(),
         made,
         Ordering::Release,
-        Ordering::Acquire,
+        Ordering::Acquire, // pairs with the winner's release
     ) {
         Ok(_) => Some(made),
         Err(winner) => {

@@ -86,7 +86,7 @@ impl<P: Platform> Body<P> {
                 there.map_or(core::ptr::null_mut(), Entry::as_ptr),
                 entry.as_ptr(),
                 Ordering::AcqRel,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // looked at anew
             );
             if put.is_ok() {
                 spare.entry = None;
@@ -242,7 +242,7 @@ impl<P: Platform> Body<P> {
                 FREE,
                 entry.as_ptr(),
                 Ordering::Release,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // another lane is tried
             );
             if claimed.is_err() {
                 continue;
@@ -296,7 +296,7 @@ impl<P: Platform> Body<P> {
                     entry.as_ptr(),
                     core::ptr::null_mut(),
                     Ordering::Release,
-                    Ordering::Relaxed,
+                    Ordering::Relaxed, // another one is there
                 );
                 return;
             }

@@ -27,14 +27,63 @@ use core::ptr::NonNull;
 
 use super::list::Node;
 use super::type_core::Core;
+use crate::context;
 use crate::platform::{AllocFlags, Platform};
 use crate::sync::{AtomicPtr, Ordering};
 
 /// A destructor: `(object address, data)`, as the kernel's `shadow_dtor`.
 ///
+/// A pointer to a function, and `Option<Dtor>` one that may be null: both cross C.
 /// It runs once a variable. The object may be gone by then: its address is only
-/// a name. It must not unwind.
-pub type Dtor = unsafe extern "C" fn(obj: *mut c_void, data: *mut c_void);
+/// a name.
+///
+/// Calling one is unsafe, and so is making one; in between it is a value that safe
+/// code hands over:
+/// ```compile_fail,E0308
+/// # use core::ffi::c_void;
+/// # use umbra_shadow::{Epoch, Table};
+/// unsafe extern "C" fn release(_obj: *mut c_void, _data: *mut c_void) {}
+/// let table = Table::new(Epoch, 1).unwrap();
+/// table.free_all(Some(release));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Dtor(unsafe extern "C" fn(obj: *mut c_void, data: *mut c_void));
+
+impl Dtor {
+    /// A destructor that runs `function`.
+    ///
+    /// # Safety
+    /// `function` may be called, once each, for the variables of every table that
+    /// this value is given to: with the object's address and the data as its
+    /// constructor left them (zeroed, without one), which nobody else uses any more;
+    /// from any thread, and after the object is gone. It does not unwind.
+    #[must_use]
+    pub const unsafe fn new(function: unsafe extern "C" fn(*mut c_void, *mut c_void)) -> Self {
+        Self(function)
+    }
+
+    /// Runs it.
+    ///
+    /// # Safety
+    /// `data` is that of a variable that the destructor is for, `obj` its object;
+    /// nobody uses the data from here on.
+    pub unsafe fn call(self, obj: *mut c_void, data: *mut c_void) {
+        // SAFETY: the caller's contract and the maker's.
+        unsafe { (self.0)(obj, data) }
+    }
+
+    pub(super) fn address(self) -> *mut () {
+        self.0 as *mut ()
+    }
+
+    /// # Safety
+    /// `address` is null or came from [`address`](Self::address).
+    pub(super) unsafe fn at(address: *mut ()) -> Option<Self> {
+        // SAFETY: a transparent function pointer, and null is `None`.
+        unsafe { core::mem::transmute::<*mut (), Option<Self>>(address) }
+    }
+}
 
 /// The alignment of every variable's data, in bytes.
 pub const MAX_ALIGN: usize = 16;
@@ -223,8 +272,8 @@ impl Entry {
             .compare_exchange(
                 bits(class, State::Live),
                 bits(class, State::Dead),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
+                Ordering::AcqRel,  // pairs with `publish` and `state`
+                Ordering::Relaxed, // the value alone decides
             )
             .is_ok()
     }
@@ -318,7 +367,8 @@ impl Entry {
         unsafe {
             if let Some(dtor) = dtor {
                 let obj = core::ptr::without_provenance_mut(obj);
-                dtor(obj, self.data().as_ptr().cast());
+                let _in = context::destructing();
+                dtor.call(obj, self.data().as_ptr().cast());
             }
             let size = if prefixed {
                 (*self.prefix()).size
@@ -357,7 +407,7 @@ impl<P: Platform> Spare<'_, P> {
             unsafe {
                 if seen {
                     entry.cancel();
-                    self.core.retire(entry, super::limbo::NO_DTOR);
+                    self.core.retire(entry, self.core.limbo.without_dtor());
                 } else {
                     entry.destroy(self.core, None);
                 }

@@ -17,6 +17,10 @@ use crate::sync::Ordering;
 /// Taken lanes at which a segment is split: 4.2 of 7 in the mean, where one line
 /// in sixteen is full.
 const SPLIT_AT: usize = if crate::TINY { 2 } else { LINES * 42 / 10 };
+/// Nodes of the attic that a helper looks at, to see which heirs' lines still need
+/// it. If there are more (they pile up while there is no memory), the heirs take
+/// over what the frozen lines say.
+const LOOK: usize = if crate::TINY { 2 } else { 256 };
 /// Taken lanes at which the root becomes a segment.
 const ROOT_FULL: usize = if crate::TINY { 1 } else { ROOT_LINES * 5 };
 
@@ -32,7 +36,9 @@ impl<P: Platform> Body<P> {
         if lines.freeze() {
             let mut note = |e: Entry| present.note(core.hash(e.obj()), lines.depth, split);
             // SAFETY: the caller's contract.
-            unsafe { self.attic.for_run(hash, lines.depth, &mut note) };
+            if !unsafe { self.attic.for_run(hash, lines.depth, LOOK, &mut note) } {
+                present.inherit(lines);
+            }
         }
         // SAFETY: frozen, and the heirs are theirs.
         unsafe { lines.bequeath(&heirs, core, &present) };
@@ -77,7 +83,7 @@ impl<P: Platform> Body<P> {
                 core::ptr::null_mut(),
                 second,
                 Ordering::Release,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // published already
             );
             // AcqRel and Acquire: whichever helper raised it, the store of the
             // first heir below comes after it.
@@ -85,7 +91,7 @@ impl<P: Platform> Body<P> {
                 (1 << depth) - 1,
                 (1 << heir_depth) - 1,
                 Ordering::AcqRel,
-                Ordering::Acquire,
+                Ordering::Acquire, // pairs with the helper that raised it
             );
         }
         let old = lines.segment();

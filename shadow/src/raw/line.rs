@@ -244,7 +244,7 @@ mod tests {
         let mut head = Head::EMPTY;
         for lane in 0..LANES {
             assert_eq!(head.free().next(), Some(lane));
-            head = head.place(lane, 1 + lane as u64 * 9).counted();
+            head = head.place(lane, 1 + lane as u64 * 9);
         }
         assert_eq!(head.free().next(), None);
         for lane in 0..LANES {

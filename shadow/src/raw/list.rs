@@ -93,8 +93,8 @@ pub(super) unsafe fn find(start: *mut Node, key: u64, obj: usize) -> Position {
                     (*prev).next.compare_exchange(
                         cur,
                         unmarked(next),
-                        Ordering::Release,
-                        Ordering::Relaxed,
+                        Ordering::Release, // pairs with the loads of `next`
+                        Ordering::Relaxed, // started over
                     )
                 };
                 if unlinked.is_err() {
@@ -168,8 +168,8 @@ pub(super) unsafe fn mark(node: *mut Node) {
             (*node).next.compare_exchange_weak(
                 next,
                 next.map_addr(|a| a | MARK),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // `link`'s release goes on
+                Ordering::Relaxed, // only tried again
             )
         } {
             Ok(_) => return,

@@ -237,12 +237,17 @@ impl<P: Platform> Lines<P> {
 
     /// Where a hash's line is.
     fn index(&self, hash: u64) -> usize {
-        line_of(hash) >> if self.is_root() { ROOT_SHIFT } else { 0 }
+        line_of(hash) >> self.shift()
     }
 
     fn control(&self) -> &Control<P> {
         // SAFETY: protected by `of_segment`'s or the body's contract.
         unsafe { &*self.control }
+    }
+
+    /// log2 of a segment's lines that one of these stands for.
+    fn shift(&self) -> u32 {
+        if self.is_root() { ROOT_SHIFT } else { 0 }
     }
 
     /// The line of a hash.
@@ -293,7 +298,7 @@ impl<P: Platform> Lines<P> {
             core::ptr::null_mut(),
             heirs.first.map_addr(|a| a | kind),
             Ordering::AcqRel,
-            Ordering::Acquire,
+            Ordering::Acquire, // pairs with the other proposal
         );
         let agreed = match first {
             Ok(_) => {
@@ -307,7 +312,7 @@ impl<P: Platform> Lines<P> {
                 core::ptr::null_mut(),
                 heirs.second,
                 Ordering::AcqRel,
-                Ordering::Acquire,
+                Ordering::Acquire, // pairs with the other proposal
             );
             if second.is_ok() {
                 heirs.second = core::ptr::null_mut();
@@ -329,7 +334,7 @@ impl<P: Platform> Lines<P> {
                 second: core::ptr::null_mut(),
             });
         }
-        let second = self.control().second.load(Ordering::Acquire);
+        let second = self.control().second.load(Ordering::Acquire); // pairs with `propose`
         (!second.is_null()).then_some(Heirs { first, second })
     }
 
@@ -384,7 +389,7 @@ impl<P: Platform> Lines<P> {
                 0,
                 total + COUNT_ZERO,
                 Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // it is known already
             );
         }
     }
@@ -471,7 +476,7 @@ impl Seats {
                     core::ptr::null_mut(),
                     value,
                     Ordering::Relaxed,
-                    Ordering::Relaxed,
+                    Ordering::Relaxed, // published by the head
                 );
             }
             // Release: publishes the slots to whoever acquires the head. They were
@@ -481,7 +486,7 @@ impl Seats {
                 0,
                 self.heads[at].0,
                 Ordering::AcqRel,
-                Ordering::Acquire,
+                Ordering::Acquire, // pairs with the other helper's release
             );
         }
         self.taken.iter().sum()
@@ -503,6 +508,17 @@ impl Present {
             0
         };
         self.0[half][line_of(hash)] = true;
+    }
+
+    /// Whatever the frozen lines say: an heir's line has entries of one of them only.
+    pub(super) fn inherit<P: Platform>(&mut self, from: &Lines<P>) {
+        for at in 0..LINES {
+            let line = from.at(at >> from.shift());
+            // Relaxed: frozen; `freeze` acquired it.
+            if Head(line.head.load(Ordering::Relaxed)).has_attic() {
+                self.0.iter_mut().for_each(|half| half[at] = true);
+            }
+        }
     }
 
     fn bit(&self, half: usize, at: usize) -> u64 {

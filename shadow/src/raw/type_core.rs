@@ -15,9 +15,10 @@ use super::blocks::{fill, null};
 use super::body::{Body, Place};
 use super::change::Step;
 use super::entry::{Dtor, Entry, SIZES, Spare, Unmade, Wanted};
-use super::limbo::{Limbo, NO_DTOR};
+use super::limbo::Limbo;
 use super::stripes::Stripes;
-use crate::error::AllocError;
+use crate::context;
+use crate::error::{AllocError, OutOfMemory};
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
 
@@ -113,7 +114,7 @@ impl<P: Platform> Core<P> {
             (&raw mut (*core).splits).write(AtomicUsize::new(0));
             (&raw mut (*core).generation).write(AtomicUsize::new(0));
             fill(&raw mut (*core).sizes, || AtomicUsize::new(0));
-            (&raw mut (*core).limbo).write(Limbo::new());
+            (&raw mut (*core).limbo).write(Limbo::new(default_dtor));
             Stripes::init(&raw mut (*core).entries);
             Stripes::init(&raw mut (*core).bytes);
         }
@@ -153,6 +154,7 @@ impl<P: Platform> Core<P> {
         // SAFETY: no owner is left; the block came from the platform's `clone`.
         unsafe {
             let platform = this.as_ref().platform.clone();
+            this.as_ref().limbo.free_blocks(&platform);
             this.drop_in_place();
             platform.dealloc(this.cast(), Layout::new::<Self>());
         }
@@ -304,7 +306,7 @@ impl<P: Platform> Core<P> {
             core::ptr::null_mut(),
             made.as_ptr(),
             Ordering::Release,
-            Ordering::Acquire,
+            Ordering::Acquire, // pairs with the winner's release
         ) {
             Ok(_) => Some(made),
             Err(winner) => {
@@ -392,6 +394,7 @@ impl<P: Platform> Core<P> {
                 }
                 Step::Wait => {
                     drop(guard);
+                    context::wait_for_ctor(this.addr().get(), obj);
                     if !core.platform.relax(flags, waited) {
                         return Err(AllocError::Busy);
                     }
@@ -401,7 +404,7 @@ impl<P: Platform> Core<P> {
                     drop(guard);
                     spare.seen = false;
                     // SAFETY: `insert` took it to Dead and unlinked it.
-                    unsafe { core.retire(entry, NO_DTOR) };
+                    unsafe { core.retire(entry, core.limbo.without_dtor()) };
                 }
                 Step::NeedEntry(prefixed) => {
                     drop(guard);
@@ -412,42 +415,51 @@ impl<P: Platform> Core<P> {
         };
         // No guard from here on: the constructor may sleep and use the table, and
         // growing may allocate. The reservation keeps the body.
-        ctor(reserved.entry.data()).map_err(AllocError::Ctor)?;
+        let made = {
+            let _in = context::constructing(this.addr().get(), obj);
+            ctor(reserved.entry.data())
+        };
+        made.map_err(AllocError::Ctor)?;
         let data = reserved.publish(flags);
         core.platform.assist();
         Ok(data)
     }
 
-    /// Frees the variable of `obj`; its destructor runs after the grace period.
-    pub(crate) fn free(&self, obj: usize, dtor: Option<Dtor>) -> bool {
-        let kind = || self.limbo.kind(dtor.or(self.default_dtor));
-        self.take(obj, kind, |entry, kind| {
+    /// Frees the variable of `obj`; the type's destructor runs after the grace
+    /// period.
+    pub(crate) fn free(&self, obj: usize) -> bool {
+        self.take(obj, |entry| {
             // SAFETY: `take` made us the one to retire it.
-            unsafe { self.retire(entry, kind) };
+            unsafe { self.retire(entry, self.limbo.own()) };
         })
+    }
+
+    /// [`free`](Self::free) with another destructor.
+    pub(crate) fn free_with(&self, obj: usize, dtor: Dtor) -> Result<bool, OutOfMemory> {
+        // Before anything is changed, and without a guard.
+        let list = self.limbo.lend(dtor, &self.platform)?;
+        let freed = self.take(obj, |entry| {
+            // SAFETY: as above, and the list is lent.
+            unsafe { self.retire(entry, list) };
+        });
+        if !freed {
+            list.leave(1);
+        }
+        Ok(freed)
     }
 
     /// Frees the variable of `obj`, with `f` run on its data before the return.
     pub(crate) fn free_now(&self, obj: usize, f: impl FnOnce(NonNull<u8>)) -> bool {
-        self.take(
-            obj,
-            || Some(NO_DTOR),
-            |entry, kind| {
-                f(entry.data());
-                // SAFETY: as above.
-                unsafe { self.retire(entry, kind) };
-            },
-        )
+        self.take(obj, |entry| {
+            f(entry.data());
+            // SAFETY: as above.
+            unsafe { self.retire(entry, self.limbo.without_dtor()) };
+        })
     }
 
     /// Takes the variable of `obj` out of the list and gives it, with no guard
-    /// held and what `kind` said, to `then`. False when there is none, or no kind.
-    fn take(
-        &self,
-        obj: usize,
-        kind: impl FnOnce() -> Option<usize>,
-        then: impl FnOnce(Entry, usize),
-    ) -> bool {
+    /// held, to `then`. False when there is none.
+    fn take(&self, obj: usize, then: impl FnOnce(Entry)) -> bool {
         let hash = self.hash(obj);
         let guard = self.platform.pin();
         // Acquire: as in `entry_of`.
@@ -460,9 +472,6 @@ impl<P: Platform> Core<P> {
         let Some((found, place)) = (unsafe { body.find(hash, obj) }) else {
             return false;
         };
-        let Some(kind) = kind() else {
-            return false;
-        };
         if !found.kill() {
             // Being constructed, which is as if it came later; or already dead,
             // which is as if we came later.
@@ -471,7 +480,7 @@ impl<P: Platform> Core<P> {
         // SAFETY: as above, and we took the entry to Dead.
         unsafe { body.unlink(self, hash, found, place) };
         drop(guard);
-        then(found, kind);
+        then(found);
         true
     }
 
@@ -521,8 +530,8 @@ impl<P: Platform> Core<P> {
         Stats {
             pending: entries.saturating_sub(seen.live),
             bytes: self.bytes.sum(Ordering::Relaxed),
-            splits: self.splits.load(Ordering::Relaxed),
-            generation: self.generation.load(Ordering::Relaxed),
+            splits: self.splits.load(Ordering::Relaxed), // a statistic
+            generation: self.generation.load(Ordering::Relaxed), // a statistic
             longest,
             ..seen
         }
@@ -567,6 +576,6 @@ impl<P: Platform> Drop for Reservation<'_, P> {
         }
         drop(guard);
         // SAFETY: dead and unlinked by us, who alone may leave RESERVED.
-        unsafe { self.core.retire(self.entry, NO_DTOR) };
+        unsafe { self.core.retire(self.entry, self.core.limbo.without_dtor()) };
     }
 }

@@ -122,7 +122,7 @@ impl<P: Platform> Body<P> {
             for line in lines.iter() {
                 Self::for_taken(line, &mut f);
             }
-            self.attic.for_run(hash, lines.depth, &mut f);
+            self.attic.for_run(hash, lines.depth, usize::MAX, &mut f);
         }
         Self::after(at, &lines)
     }
@@ -178,10 +178,11 @@ impl<P: Platform> Body<P> {
             };
             let mut destroy = |entry: Entry| gone.destroy(entry, dtor);
             let (slot, line) = (*this).cursor.get();
+            // Relaxed: alone, here and below.
             if slot <= (*this).mask.load(Ordering::Relaxed) {
                 let tagged = (*this)
                     .slot(slot)
-                    .map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed));
+                    .map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed)); // alone
                 let (segment, _) = Self::untagged(tagged);
                 let mut next = (slot + 1, 0);
                 if !segment.is_null() {
@@ -209,14 +210,14 @@ impl<P: Platform> Body<P> {
                 return Progress::More;
             }
             if let Some(entry) = (*this).null_entry() {
-                (*this).null.store(core::ptr::null_mut(), Ordering::Relaxed);
+                (*this).null.store(core::ptr::null_mut(), Ordering::Relaxed); // alone
                 destroy(entry);
             }
             for _ in 0..SLICE {
                 let Some(entry) = (*this).attic.pop() else {
                     (*this).attic.free_buckets(&platform);
                     for page in &(*this).pages {
-                        let page = page.load(Ordering::Relaxed);
+                        let page = page.load(Ordering::Relaxed); // alone
                         if !page.is_null() {
                             free_block(page, &platform);
                         }

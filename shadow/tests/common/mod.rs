@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use umbra_shadow::{AllocFlags, Epoch, EpochGuard, Link, Memory, Platform, Smr, Table};
+use umbra_shadow::{AllocFlags, Dtor, Epoch, EpochGuard, Link, Memory, Platform, Smr, Table};
 
 #[derive(Default)]
 pub struct Ledger {
@@ -111,7 +111,10 @@ pub fn look<P: Platform>(table: &Table<P>, obj: usize) -> Option<u64> {
 
 /// A destructor that counts, through the value it destroys: data is the address
 /// of a counter.
-pub unsafe extern "C" fn count_dtor(_obj: *mut c_void, data: *mut c_void) {
+// SAFETY: for tables whose variables are made by `put_counter`, or the same way.
+pub const COUNT: Dtor = unsafe { Dtor::new(count_dtor) };
+
+unsafe extern "C" fn count_dtor(_obj: *mut c_void, data: *mut c_void) {
     // SAFETY: tests that pass this destructor store a leaked counter's address.
     unsafe { (*data.cast::<&'static AtomicUsize>()).fetch_add(1, SeqCst) };
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
-use umbra_shadow::{AllocFlags, Epoch, ShadowTable, Smr};
+use umbra_shadow::{AllocFlags, Dtor, Epoch, ShadowTable, Smr};
 use umbra_state::{
     Callback, Direction, Engine, Errno, Event, Gate, Hook, Host, Name, Object, ObjectCall, Patch,
     Phase, Progress, Reason, Refusal, Replace, Rules, Shadows, State, Status, Switch,
@@ -232,6 +232,8 @@ impl Lab {
     }
 }
 
+// SAFETY: given to the lab's own variables only.
+const DTOR: Dtor = unsafe { Dtor::new(dtor) };
 unsafe extern "C" fn dtor(_: *mut c_void, data: *mut c_void) {
     // SAFETY: the lab's variables are one u64, constructed by `call`.
     let token = unsafe { *data.cast::<u64>() };
@@ -347,7 +349,7 @@ impl Host for Lab {
         self.trace.push(format!("free({})", state.id));
         self.note(&format!("free({})", state.id));
         self.shadows
-            .free_all(state.id, state.shadow_dtor.or(Some(dtor)));
+            .free_all(state.id, state.shadow_dtor.or(Some(DTOR)));
         self.unwaited.insert(state.id);
         self.moment("free_shadows, done");
         self.freed.insert(state.id);
@@ -385,7 +387,7 @@ impl Host for Lab {
             // Its author frees by hand.
             Callback::PostUnpatch => {
                 self.trace.push(format!("free({id})"));
-                self.shadows.free_all(id, Some(dtor));
+                self.shadows.free_all(id, Some(DTOR));
             }
             _ => {}
         }

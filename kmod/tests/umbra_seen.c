@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Does what the tests of the module's visible side look for: each operation that
+ * is traced, and shadows that nobody frees.
+ */
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/module.h>
+
+#include <umbra.h>
+
+#define SEEN_ID		601
+#define SEEN_LEAK_ID	602
+
+/* Objects that nothing else knows. */
+static int objects[4];
+
+static int seen_refuses(void *obj, void *shadow, void *data)
+{
+	return -EILSEQ;
+}
+
+/* By handle and by id: attach, find it there, fail, detach, find none. */
+static noinline int seen_operations(void)
+{
+	struct umbra_type *type = umbra_type_get(SEEN_ID);
+
+	if (IS_ERR(type))
+		return PTR_ERR(type);
+	umbra_alloc(type, &objects[0], 8, GFP_KERNEL, NULL, NULL);
+	umbra_get_or_alloc(type, &objects[0], 8, GFP_KERNEL, NULL, NULL);
+	umbra_get_or_alloc(type, &objects[1], 8, GFP_KERNEL, NULL, NULL);
+	umbra_alloc(type, &objects[2], 8, GFP_KERNEL, seen_refuses, NULL);
+	umbra_shadow_alloc(&objects[2], SEEN_ID, 8, GFP_KERNEL, NULL, NULL);
+	umbra_shadow_get_or_alloc(&objects[3], SEEN_ID, 8, GFP_KERNEL, NULL, NULL);
+	umbra_free(type, &objects[0], NULL);
+	umbra_free(type, &objects[0], NULL);
+	umbra_shadow_free(&objects[1], SEEN_ID, NULL);
+	umbra_shadow_free(&objects[1], SEEN_ID, NULL);
+	umbra_free_all(type, NULL);
+	umbra_type_put(type);
+	return 0;
+}
+
+static int run_set(const char *val, const struct kernel_param *kp)
+{
+	return seen_operations();
+}
+
+static const struct kernel_param_ops run_ops = {
+	.set = run_set,
+};
+module_param_cb(run, &run_ops, NULL, 0200);
+MODULE_PARM_DESC(run, "write to do each operation");
+
+static noinline int seen_leaks(void *obj)
+{
+	return umbra_shadow_alloc(obj, SEEN_LEAK_ID, 8, GFP_KERNEL, NULL, NULL) ?
+	       0 : -ENOMEM;
+}
+
+static int leak_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned int i;
+	int ret = kstrtouint(val, 0, &i);
+
+	if (!ret && i >= ARRAY_SIZE(objects))
+		ret = -ERANGE;
+	if (ret)
+		return ret;
+	/* As the audit will name it. */
+	pr_info("umbra_seen: object %u is %p\n", i, &objects[i]);
+	return seen_leaks(&objects[i]);
+}
+
+static const struct kernel_param_ops leak_ops = {
+	.set = leak_set,
+};
+module_param_cb(leak, &leak_ops, NULL, 0200);
+MODULE_PARM_DESC(leak, "leave a shadow on the object of this number");
+
+static int __init seen_init(void)
+{
+	return 0;
+}
+
+static void __exit seen_exit(void)
+{
+}
+
+module_init(seen_init);
+module_exit(seen_exit);
+MODULE_DESCRIPTION("Umbra: what can be seen, for tests");
+MODULE_AUTHOR("The Umbra developers");
+MODULE_LICENSE("GPL");
