@@ -52,6 +52,13 @@ use crate::table::Table;
 /// # use umbra_shadow::ShadowMap;
 /// let map = ShadowMap::<std::rc::Rc<u32>>::new();
 /// ```
+///
+/// nor what is aligned above [`MAX_ALIGN`]:
+/// ```compile_fail,E0080
+/// #[repr(align(32))]
+/// struct Wide;
+/// let map = umbra_shadow::ShadowMap::<Wide>::new();
+/// ```
 pub struct ShadowMap<T: Send + Sync + 'static> {
     table: Table<Epoch>,
     _values: PhantomData<T>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use common::{Counting, FLAGS, look, object, put};
-use umbra_shadow::{AllocError, ShadowTable, Smr, Table};
+use umbra_shadow::{ShadowTable, Smr, Table};
 
 /// A run of every operation; true when each succeeded.
 fn scenario(platform: &Counting) -> bool {
@@ -135,17 +135,4 @@ fn g6_growth_without_memory_is_put_off() {
     drop(table);
     platform.barrier();
     assert_eq!(platform.blocks(), 0);
-}
-
-#[test]
-fn sizes_that_no_entry_can_hold_are_refused() {
-    let platform = Counting::default();
-    let table = Table::new(platform.clone(), 1).unwrap();
-    for size in [usize::MAX, usize::MAX - 64, isize::MAX as usize] {
-        let refused = table.alloc(1, size, FLAGS, |_| Ok::<(), ()>(()));
-        assert_eq!(refused, Err(AllocError::Layout));
-    }
-    let empty = table.alloc(1, 0, FLAGS, |_| Ok::<(), ()>(())).unwrap();
-    assert_eq!(table.get(1, &platform.pin()), Some(empty));
-    assert_eq!(table.stats().live, 1);
 }

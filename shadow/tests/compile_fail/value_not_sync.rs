@@ -1,0 +1,3 @@
+fn main() {
+    let _ = umbra_shadow::ShadowMap::<std::cell::Cell<u32>>::new();
+}
