@@ -172,7 +172,8 @@ impl<P: Platform> Body<P> {
             // Acquire: pairs with the release in `publish`, so that a retry sees
             // at least the mask that asked for it.
             let mask = self.mask.load(Ordering::Acquire);
-            let mut level = mask.count_ones();
+            // (The mask is all ones, which trailing_ones counts without POPCNT.)
+            let mut level = mask.trailing_ones();
             let mut index = hash as usize & mask;
             loop {
                 if let Some(slot) = self.slot(index) {

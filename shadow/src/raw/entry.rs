@@ -25,6 +25,7 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
+use super::attic::Attic;
 use super::list::Node;
 use super::type_core::Core;
 use crate::context;
@@ -131,8 +132,7 @@ pub(super) struct Entry(NonNull<Header>);
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) obj: usize,
-    /// The place in the attic's order.
-    pub(super) key: u64,
+    pub(super) hash: u64,
     pub(super) size: usize,
     /// 0: none.
     pub(super) cookie: u64,
@@ -331,7 +331,7 @@ impl Entry {
             });
             if prefixed {
                 block.cast::<Prefix>().write(Prefix {
-                    node: Node::new(wanted.key),
+                    node: Node::new(Attic::key(wanted.hash)),
                     size: wanted.size,
                     cookie: wanted.cookie,
                 });

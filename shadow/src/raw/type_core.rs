@@ -10,7 +10,6 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use super::attic::Attic;
 use super::blocks::{fill, null};
 use super::body::{Body, Place};
 use super::change::Step;
@@ -333,7 +332,7 @@ impl<P: Platform> Core<P> {
         let make = |prefixed| {
             let wanted = Wanted {
                 obj,
-                key: Attic::key(hash),
+                hash,
                 size,
                 cookie,
                 prefixed,
