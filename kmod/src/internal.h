@@ -91,7 +91,6 @@ void umbra_c_counters(struct umbra_counters *sum);
 /* params.c */
 extern bool umbra_counters_on;
 extern bool umbra_audit_on;
-u64 umbra_c_site(unsigned long caller);
 u64 umbra_c_slice(void);
 
 /* livepatch.c */
@@ -112,6 +111,12 @@ void umbra_c_attach_end(void);
 int umbra_show_init(void);
 void umbra_show_exit(void);
 
+/* sites.c */
+u64 umbra_site(unsigned long caller);
+void umbra_sites_going(struct module *mod);
+void umbra_sites_exit(void);
+void umbra_c_leaked(unsigned long id, size_t live, const void *obj, u64 site);
+
 /* trace.c */
 __printf(1, 2) void umbra_refused_err(const char *fmt, ...);
 void umbra_c_refused(const u8 *text, size_t len);
@@ -120,6 +125,7 @@ void umbra_c_trace_callback(const u8 *patch, size_t len, unsigned long state,
 			    int result);
 bool umbra_c_traces_free_all(void);
 void umbra_c_trace_free_all(unsigned long id, unsigned long live);
+void umbra_c_trace_split(unsigned long id);
 
 /* shadow.c */
 struct umbra_new {
@@ -128,7 +134,7 @@ struct umbra_new {
 	unsigned long id;
 	void *obj;
 	size_t size;
-	/* From umbra_c_site(), or 0. */
+	/* From umbra_site(), or 0. */
 	u64 cookie;
 	umbra_shadow_ctor_t ctor;
 	void *ctor_data;

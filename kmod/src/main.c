@@ -47,6 +47,7 @@ static void __exit umbra_exit(void)
 	umbra_show_exit();
 	umbra_target_exit();
 	umbra_rs_exit();
+	umbra_sites_exit();
 	umbra_shim_exit();
 }
 

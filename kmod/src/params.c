@@ -10,12 +10,9 @@
  */
 #include <linux/compiler.h>
 #include <linux/kstrtox.h>
-#include <linux/limits.h>
-#include <linux/minmax.h>
 #include <linux/moduleparam.h>
 #include <linux/sysfs.h>
 #include <linux/time64.h>
-#include <linux/timekeeping.h>
 
 #include "internal.h"
 
@@ -66,26 +63,6 @@ static const struct kernel_param_ops umbra_audit_ops = {
 module_param_cb(audit, &umbra_audit_ops, &umbra_audit_on, 0644);
 __MODULE_PARM_TYPE(audit, "bool");
 MODULE_PARM_DESC(audit, "keep with each new shadow where and when it was attached, for the leak audit; 32 bytes each (default: no)");
-
-/*
- * A site: where the kernel was loaded the upper half of a code address is all
- * ones, so the lower half says it, and the time goes into the upper half.
- */
-#define UMBRA_SITE_SHIFT	20	/* about a millisecond */
-
-static u64 umbra_c_now(void)
-{
-	return min_t(u64, ktime_get_boottime_ns() >> UMBRA_SITE_SHIFT, U32_MAX);
-}
-
-/**
- * umbra_c_site - where and when, in one word that is not 0
- * @caller: an address of kernel code
- */
-u64 umbra_c_site(unsigned long caller)
-{
-	return umbra_c_now() << 32 | (u32)caller;
-}
 
 #define UMBRA_SLICE_MAX	100000U
 

@@ -46,7 +46,7 @@ int umbra_watched_new(struct umbra_new *new, unsigned long caller, void **data)
 	int ret;
 
 	if (READ_ONCE(umbra_audit_on))
-		new->cookie = umbra_c_site(caller);
+		new->cookie = umbra_site(caller);
 	*data = NULL;
 	ret = umbra_rs_new(new, data);
 	if (ret != -EEXIST)

@@ -125,7 +125,10 @@ static int umbra_target_notify(struct notifier_block *nb, unsigned long action,
 {
 	struct module *mod = data;
 
-	if (action == MODULE_STATE_GOING && umbra_target_needed(mod))
+	if (action != MODULE_STATE_GOING)
+		return NOTIFY_DONE;
+	umbra_sites_going(mod);
+	if (umbra_target_needed(mod))
 		umbra_rs_target_going(mod, mod->name);
 	return NOTIFY_DONE;
 }

@@ -49,6 +49,11 @@ void umbra_c_trace_callback(const u8 *patch, size_t len, unsigned long state,
 	trace_umbra_callback(name, state, callback, reason, result);
 }
 
+void umbra_c_trace_split(unsigned long id)
+{
+	trace_umbra_split(id);
+}
+
 bool umbra_c_traces_free_all(void)
 {
 	return trace_umbra_free_all_enabled();

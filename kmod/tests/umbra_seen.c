@@ -11,6 +11,7 @@
 
 #define SEEN_ID		601
 #define SEEN_LEAK_ID	602
+#define SEEN_MANY	100
 
 /* Objects that nothing else knows. */
 static int objects[4];
@@ -24,9 +25,14 @@ static int seen_refuses(void *obj, void *shadow, void *data)
 static noinline int seen_operations(void)
 {
 	struct umbra_type *type = umbra_type_get(SEEN_ID);
+	unsigned long i;
 
 	if (IS_ERR(type))
 		return PTR_ERR(type);
+	/* Enough for the table to grow. */
+	for (i = 1; i <= SEEN_MANY; i++)
+		umbra_alloc(type, (void *)i, 8, GFP_KERNEL, NULL, NULL);
+	umbra_free_all(type, NULL);
 	umbra_alloc(type, &objects[0], 8, GFP_KERNEL, NULL, NULL);
 	umbra_get_or_alloc(type, &objects[0], 8, GFP_KERNEL, NULL, NULL);
 	umbra_get_or_alloc(type, &objects[1], 8, GFP_KERNEL, NULL, NULL);

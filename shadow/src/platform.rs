@@ -87,6 +87,12 @@ pub trait Platform: Smr + Memory + Clone + Send + Sync + 'static {
     ///
     /// [`AllocError::Busy`]: crate::AllocError::Busy
     fn relax(&self, flags: AllocFlags, round: u32) -> bool;
+
+    /// Lines of the type of this id were replaced by a split, for tracers. Called under
+    /// a guard; does nothing unless told to.
+    fn on_split(&self, id: u64) {
+        let _ = id;
+    }
 }
 
 /// How an allocation may be made. The table passes it through: in the kernel

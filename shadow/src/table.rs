@@ -138,6 +138,14 @@ impl<P: Platform> Table<P> {
         }
     }
 
+    /// The cookie that `obj`'s variable was made with, 0 if without one.
+    #[must_use]
+    pub fn cookie(&self, obj: usize, guard: &P::Guard) -> Option<u64> {
+        self.core()
+            .get_with_cookie(obj, guard)
+            .map(|(_, cookie)| cookie)
+    }
+
     /// [`alloc`](Self::alloc) with a cookie of the object's birth, for
     /// [`get_with_cookie`](Self::get_with_cookie). Costs 32 bytes more, if not 0.
     ///

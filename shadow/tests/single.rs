@@ -48,6 +48,10 @@ fn g10_a_cookie_that_does_not_match_is_stale() {
         table.get_with_cookie(object(2), 0, &guard),
         Lookup::Live(_)
     ));
+    assert_eq!(
+        [1, 2, 3].map(|n| table.cookie(object(n), &guard)),
+        [Some(7), Some(0), None]
+    );
     drop(guard);
     // The next object at the address: the old variable goes, the new one is its own.
     assert!(table.free(object(1)));

@@ -130,6 +130,8 @@ unsafe extern "C" {
         reason: c_uint,
         result: c_int,
     );
+    pub(crate) safe fn umbra_c_trace_split(id: c_ulong);
+    pub(crate) safe fn umbra_c_leaked(id: c_ulong, live: usize, obj: *const c_void, site: u64);
     pub(crate) safe fn umbra_c_traces_free_all() -> bool;
     pub(crate) safe fn umbra_c_trace_free_all(id: c_ulong, live: c_ulong);
     pub(crate) fn umbra_c_log(level: c_int, text: *const u8, len: usize);

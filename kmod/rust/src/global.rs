@@ -85,6 +85,20 @@ extern "C" fn umbra_rs_init(counters: bool) -> c_int {
     0
 }
 
+/// The object of the oldest variable and where it was attached (`src/sites.c`). If
+/// that was not noted of any, some object and 0.
+fn oldest(table: &Table<Kernel>) -> (usize, u64) {
+    let mut found = (0, 0);
+    table.for_each(|obj, _| {
+        let site = table.cookie(obj, &Kernel.pin()).unwrap_or(0);
+        // The time is in the upper half.
+        if found.1 == 0 || site != 0 && site < found.1 {
+            found = (obj, site);
+        }
+    });
+    found
+}
+
 /// The end: no patch is enabled, for each would hold the module. Shadows that
 /// are left were leaked by whoever attached them outside of a state.
 #[unsafe(no_mangle)]
@@ -92,13 +106,11 @@ extern "C" fn umbra_rs_exit() {
     Kernel.barrier();
     let mut leaked = 0_usize;
     global().shadows.for_each_type(|table: &Table<Kernel>| {
-        let live = table.stats().live;
+        let live = table.live();
         if live != 0 {
             leaked += live;
-            log::warn(format_args!(
-                "leak audit: id {}: {live} shadows were never freed",
-                table.id()
-            ));
+            let (obj, site) = oldest(table);
+            ffi::umbra_c_leaked(table.id(), live, core::ptr::without_provenance(obj), site);
         }
     });
     // SAFETY: nobody calls us any more, so this is the last look at the value.

@@ -106,6 +106,10 @@ impl Platform for Kernel {
     fn relax(&self, flags: AllocFlags, round: u32) -> bool {
         ffi::umbra_c_relax(flags.0, round)
     }
+
+    fn on_split(&self, id: u64) {
+        ffi::umbra_c_trace_split(id);
+    }
 }
 
 /// The flags of everything that the control path asks for.

@@ -113,6 +113,7 @@ impl<P: Platform> Body<P> {
                 Ordering::Relaxed,
             );
             core.count_split();
+            core.platform().on_split(core.id());
             if !old.is_null() {
                 // SAFETY: the caller's guard. Then: we took it out of the
                 // directory, and no older segment leads to it any more.

@@ -7,6 +7,7 @@
  *	umbra_alloc	a shadow was attached, or could not be
  *	umbra_free	a shadow was detached, or there was none
  *	umbra_free_all	all shadows of an id were detached
+ *	umbra_split	lines of a type were replaced, by more or by fresh ones
  *
  * Lookups and hooks have none: they are too often, and counters=1 counts them.
  */
@@ -115,6 +116,14 @@ TRACE_EVENT(umbra_free_all,
 	    TP_fast_assign(__entry->id = id;
 			   __entry->live = live;),
 	    TP_printk("id=%lu live=%lu", __entry->id, __entry->live)
+);
+
+TRACE_EVENT(umbra_split,
+	    TP_PROTO(unsigned long id),
+	    TP_ARGS(id),
+	    TP_STRUCT__entry(__field(unsigned long, id)),
+	    TP_fast_assign(__entry->id = id;),
+	    TP_printk("id=%lu", __entry->id)
 );
 
 #endif /* _TRACE_UMBRA_H */
