@@ -26,6 +26,9 @@ const gfp_t umbra_c_gfp_kernel = GFP_KERNEL;
 
 static atomic_t umbra_fail_nth = ATOMIC_INIT(0);
 
+/* Pieces of memory that are allocated; a processor's own may be negative. */
+static DEFINE_PER_CPU(long, umbra_held);
+
 static int umbra_fail_nth_set(const char *val, const struct kernel_param *kp)
 {
 	int n, ret = kstrtoint(val, 0, &n);
@@ -76,15 +79,32 @@ void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp)
 	if (umbra_should_fail())
 		return NULL;
 	ptr = kzalloc(size, gfp | __GFP_NOWARN);
-	if (likely(IS_ALIGNED((unsigned long)ptr, align)))
-		return ptr;
-	kfree(ptr);
-	return kzalloc(roundup_pow_of_two(max(size, align)), gfp | __GFP_NOWARN);
+	if (unlikely(!IS_ALIGNED((unsigned long)ptr, align))) {
+		kfree(ptr);
+		ptr = kzalloc(roundup_pow_of_two(max(size, align)), gfp | __GFP_NOWARN);
+	}
+	if (likely(ptr))
+		this_cpu_inc(umbra_held);
+	return ptr;
 }
 
 void umbra_c_free(void *ptr)
 {
+	if (ptr)
+		this_cpu_dec(umbra_held);
 	kfree(ptr);
+}
+
+/* Everything that umbra.ko allocated has to be given back by now. */
+static void umbra_audit_memory(void)
+{
+	long held = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		held += *per_cpu_ptr(&umbra_held, cpu);
+	if (held)
+		pr_err("umbra: leak audit: %ld pieces of memory were never freed\n", held);
 }
 
 /* ---- waiting ---- */
@@ -288,4 +308,5 @@ int umbra_shim_init(void)
 void umbra_shim_exit(void)
 {
 	destroy_workqueue(umbra_wq);
+	umbra_audit_memory();
 }

@@ -19,6 +19,8 @@ static const struct umbra_test *const suites[] = {
 	umbra_patch_tests,
 	umbra_abi_tests,
 	umbra_hook_tests,
+	umbra_state_tests,
+	umbra_fault_tests,
 };
 
 static int __init umbra_test_init(void)

@@ -22,6 +22,8 @@ extern const struct umbra_test umbra_shadow_tests[];
 extern const struct umbra_test umbra_patch_tests[];
 extern const struct umbra_test umbra_abi_tests[];
 extern const struct umbra_test umbra_hook_tests[];
+extern const struct umbra_test umbra_state_tests[];
+extern const struct umbra_test umbra_fault_tests[];
 
 #define CHECK(cond)							\
 do {									\

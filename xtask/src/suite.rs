@@ -353,7 +353,7 @@ fn guests(paths: &Paths, series: &str, tests: &mut Tests) -> Result<()> {
     let mut modules = modules::build(paths, &kernel)?;
     stock::add(paths, &kernel, &mut modules)?;
     let mut verdict = Ok(());
-    for name in ["test", "stock", "livepatch", "target", "coexist"] {
+    for name in ["test", "stock", "livepatch", "target", "coexist", "cycles"] {
         let run = vm::boot(paths, &kernel, &modules, &Machine::usual(name))?;
         tests.passed += run.outcome.passed;
         tests.failed += run.outcome.problems.len();

@@ -15,7 +15,10 @@ clean() {
 . /guest/visible.inc
 
 step "the API"
-ok "umbra.ko loads" load umbra
+ok "umbra.ko loads" load umbra fail_nth=1
+is "r35_its loading allocates nothing of its own that could fail" 1 \
+	"$(cat /sys/module/umbra/parameters/fail_nth)"
+echo 0 >/sys/module/umbra/parameters/fail_nth
 ok "umbra_test.ko loads" load umbra_test
 clean "after the API tests"
 ok "umbra_test.ko unloads" rmmod umbra_test
@@ -58,8 +61,8 @@ is "the JSON has the patch, its states, their shadows and its hooks" "1 1 1 2" \
 $(json '^{"id":901,"name":"unit a","users":1,"phase":"active","open":true,"generation":[0-9]*,"live":8,"quarantined":null}') \
 $(json '^{"id":902,"live":8,"bytes":128,') \
 $(json '"patch":"umbra_unit","state":90[12],"open":true}')"
-says "umbra.ko does not unload under a patch" "" rmmod umbra
-says "nor the patch while it is enabled" "" rmmod umbra_unit
+says "umbra.ko does not unload under a patch" "temporarily unavailable" rmmod umbra
+says "nor the patch while it is enabled" "temporarily unavailable" rmmod umbra_unit
 says "nor is it enabled twice" "File exists" unit 1
 ok "umbra_unit is disabled" unit 0
 says "nor disabled twice" "No such file" unit 0
