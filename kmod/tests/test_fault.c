@@ -17,7 +17,7 @@ static void *key(unsigned long i)
 }
 
 /* Sets the parameter, and gives what was left of it: 0 if it has struck. */
-static int fail_nth(int n, int *left)
+static int let_fail(int n, int *left)
 {
 	char text[16] = "";
 	struct file *file;
@@ -78,9 +78,9 @@ static bool r35_each_allocation_of_a_growing_table_fails_in_turn(void)
 		unsigned int refused = 0;
 		bool good;
 
-		CHECK(!fail_nth(n, &left));
+		CHECK(!let_fail(n, &left));
 		good = fill(type, &refused);
-		CHECK(!fail_nth(0, &left));
+		CHECK(!let_fail(0, &left));
 		CHECK(good);
 		CHECK(refused <= 1);
 		refusals += refused;
