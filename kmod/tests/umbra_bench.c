@@ -12,6 +12,7 @@
  */
 #include <linux/err.h>
 #include <linux/irqflags.h>
+#include <linux/kprobes.h>
 #include <linux/livepatch.h>
 #include <linux/math64.h>
 #include <linux/module.h>
@@ -133,6 +134,88 @@ static void bench_size(unsigned int n)
 	umbra_barrier();
 }
 
+/* ---- the longest time with preemption off ---- */
+
+static unsigned int sections = 1000000;
+module_param(sections, uint, 0444);
+MODULE_PARM_DESC(sections, "how many shadows to look for the longest section with; 0: do not");
+
+/*
+ * umbra.ko turns preemption off by two functions, and never interrupts. Probes on
+ * them see each section begin and end; what they cost themselves is the shortest
+ * section, and taken off.
+ */
+static u64 section_start, section_longest, section_shortest = ~0ULL;
+
+static int section_begins(struct kprobe *probe, struct pt_regs *regs)
+{
+	section_start = rdtsc_ordered();
+	return 0;
+}
+
+static int section_ends(struct kprobe *probe, struct pt_regs *regs)
+{
+	u64 length = rdtsc_ordered() - section_start;
+
+	if (section_start) {
+		section_longest = max(section_longest, length);
+		section_shortest = min(section_shortest, length);
+	}
+	section_start = 0;
+	return 0;
+}
+
+static struct kprobe section_probes[] = {
+	{ .symbol_name = "umbra_c_guard", .pre_handler = section_begins },
+	{ .symbol_name = "umbra_c_unguard", .pre_handler = section_ends },
+};
+
+static void section_figure(const char *name)
+{
+	if (section_longest)
+		bench_figure(name, 1, section_longest - section_shortest);
+	section_longest = 0;
+}
+
+static int bench_sections(unsigned int n)
+{
+	struct kprobe *probes[] = { &section_probes[0], &section_probes[1] };
+	u64 longest = 0, shortest = ~0ULL;
+	unsigned int i;
+	int ret = register_kprobes(probes, ARRAY_SIZE(probes));
+
+	if (ret)
+		return ret;
+	for (i = 0; i < n; i++)
+		op_alloc(i);
+	section_figure("longest section, umbra_alloc");
+	for (i = 0; i < n / 10; i++)
+		umbra_free(type, bench_key(i), NULL);
+	section_figure("longest section, umbra_free");
+	umbra_barrier();
+	section_figure("longest section, reclaiming those");
+	/* A lookup is one section, which is an inline of the kernel's. */
+	for (i = 0; i < n; i++) {
+		u64 length, start;
+
+		local_irq_disable();
+		start = rdtsc_ordered();
+		op_get(i);
+		length = rdtsc_ordered() - start;
+		local_irq_enable();
+		longest = max(longest, length);
+		shortest = min(shortest, length);
+	}
+	bench_figure("longest umbra_get, over the shortest", 1, longest - shortest);
+	section_longest = 0;
+	umbra_free_all(type, NULL);
+	section_figure("longest section, umbra_free_all");
+	umbra_barrier();
+	section_figure("longest section, reclaiming all");
+	unregister_kprobes(probes, ARRAY_SIZE(probes));
+	return 0;
+}
+
 /* ---- what a hook adds to a call ---- */
 
 noinline int umbra_bench_target(void *obj);
@@ -250,7 +333,8 @@ static int __init bench_init(void)
 		}
 		bench_size(sizes[i]);
 	}
-	ret = bench_hooks();
+	ret = sections ? bench_sections(sections) : 0;
+	ret = ret ?: bench_hooks();
 out:
 	umbra_type_put(type);
 	return ret;
