@@ -9,7 +9,7 @@
 #include <linux/err.h>
 #include <linux/module.h>
 
-#include <umbra.h>
+#include "switch.h"
 
 #define UNIT_A	901
 #define UNIT_B	902
@@ -80,12 +80,7 @@ static struct umbra_patch patch = {
 
 static int unit_enabled_set(const char *val, const struct kernel_param *kp)
 {
-	bool enabled;
-	int ret = kstrtobool(val, &enabled);
-
-	if (ret)
-		return ret;
-	return enabled ? umbra_enable_patch(&patch) : umbra_disable_patch(&patch);
+	return umbra_test_switch(&patch, val);
 }
 
 static const struct kernel_param_ops unit_enabled_ops = {

@@ -10,9 +10,8 @@
 #include <linux/seq_file.h>
 #include <linux/string.h>
 
-#include <umbra.h>
-
 #include "../../src/compat.h"
+#include "../switch.h"
 
 #define HOOKED	"cmdline_proc_show"
 
@@ -49,12 +48,7 @@ static struct umbra_patch patch = {
 
 static int hook_set(const char *val, const struct kernel_param *kp)
 {
-	bool on;
-	int ret = kstrtobool(val, &on);
-
-	if (ret)
-		return ret;
-	return on ? umbra_enable_patch(&patch) : umbra_disable_patch(&patch);
+	return umbra_test_switch(&patch, val);
 }
 
 /* 0: all calls; 1: those of objects with a shadow, which none has. */

@@ -10,7 +10,7 @@
 #include <linux/module.h>
 #include <linux/sched.h>
 
-#include <umbra.h>
+#include "../switch.h"
 
 #define TGT_STATE	41
 #define TGT_OTHER	42
@@ -75,12 +75,7 @@ static struct umbra_patch patch = {
 
 static int enabled_set(const char *val, const struct kernel_param *kp)
 {
-	bool enabled;
-	int ret = kstrtobool(val, &enabled);
-
-	if (ret)
-		return ret;
-	return enabled ? umbra_enable_patch(&patch) : umbra_disable_patch(&patch);
+	return umbra_test_switch(&patch, val);
 }
 
 static int attach_set(const char *val, const struct kernel_param *kp)
