@@ -3,13 +3,14 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::Report;
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use umbra_cli::check::check;
 use umbra_cli::compare;
 use umbra_cli::matrix::matrix;
 use umbra_cli::simulate::{Failure, Options, simulate};
+use umbra_cli::timeline::Timeline;
 use umbra_cli::{Problem, Series};
 use umbra_state::{Rules, Strictness};
 
@@ -146,19 +147,35 @@ fn run(command: Command) -> Result<(), Problem> {
                 reverse_at,
                 force_at,
             };
-            let drawn = simulate(&Series::read(&file)?, &options, &mut out)?;
+            let series = Series::read(&file)?;
+            let mut drawn = Timeline::new("Simulated series");
+            let played = simulate(&series, &options, &mut drawn, &mut out);
+            // A series that is refused half-way is drawn as far as it came.
             if let Some(path) = timeline {
-                save(&path, &drawn.svg())?;
+                save(&path, &file, &drawn.svg())?;
                 writeln!(out, "timeline: {}", path.display())?;
             }
+            played?;
         }
     }
     out.flush()?;
     Ok(())
 }
 
-fn save(path: &Path, text: &str) -> Result<(), Problem> {
-    std::fs::write(path, text).map_err(|source| Problem::Write {
+/// Writes `text` to `path`, which is not to be `input`.
+fn save(path: &Path, input: &Path, text: &str) -> Result<(), Problem> {
+    let same = match (path.canonicalize(), input.canonicalize()) {
+        (Ok(path), Ok(input)) => path == input,
+        _ => false,
+    };
+    let written = if same {
+        Err(io::Error::other(
+            "it is the series itself; name another file",
+        ))
+    } else {
+        std::fs::write(path, text)
+    };
+    written.map_err(|source| Problem::Write {
         what: path.display().to_string(),
         source,
     })

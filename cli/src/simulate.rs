@@ -61,7 +61,8 @@ pub struct Options {
     pub force_at: Option<usize>,
 }
 
-/// Plays `series` through, prints what happens, and gives its timeline.
+/// Plays `series` through, prints what happens, and draws it into `timeline`, as far
+/// as it comes.
 ///
 /// # Errors
 /// [`Problem::Refused`] at the first refused step, [`Problem::Option`] for an
@@ -72,8 +73,9 @@ pub struct Options {
 pub fn simulate(
     series: &Series,
     options: &Options,
+    timeline: &mut Timeline,
     out: &mut dyn Write,
-) -> Result<Timeline, Problem> {
+) -> Result<(), Problem> {
     fits(series, options)?;
     let mut engine = Engine::new(0, options.rules);
     let mut world = World {
@@ -89,7 +91,6 @@ pub fn simulate(
         lines: Vec::new(),
         out_of_memory: false,
     };
-    let mut timeline = Timeline::new("Simulated series");
     for (index, step) in series.steps().enumerate() {
         let number = index + 1;
         world.step = format!("{number}. {}", series.title(step));
@@ -124,7 +125,7 @@ pub fn simulate(
                 format!("taken back: {cause}")
             });
         }
-        account(&engine, &mut world, &mut timeline, out)?;
+        account(&engine, &mut world, timeline, out)?;
     }
     if options.force_at.is_some() {
         world.step = String::from("All tasks leave");
@@ -133,9 +134,9 @@ pub fn simulate(
         world.inside.clear();
         world.left = true;
         engine.settle(&mut world);
-        account(&engine, &mut world, &mut timeline, out)?;
+        account(&engine, &mut world, timeline, out)?;
     }
-    Ok(timeline)
+    Ok(())
 }
 
 /// The states of what a forced step takes away, or that it takes back.

@@ -188,6 +188,29 @@ fn options_that_fit_nothing_are_refused() {
     );
 }
 
+#[test]
+fn a_timeline_is_drawn_up_to_a_refusal_and_never_over_the_series() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("series.toml");
+    let refused = "[[patch]]\nname = \"A\"\nstate = [{ id = 1 }]\n\
+                   [[step]]\nenable = \"A\"\n[[step]]\nenable = \"A\"\n";
+    std::fs::write(&file, refused).unwrap();
+    let simulate = |to| {
+        umbra_in(
+            folder.path(),
+            &["simulate", "series.toml", "--timeline", to],
+        )
+    };
+    let (status, _, stderr) = simulate("t.svg");
+    assert_eq!(status, 1, "{stderr}");
+    let svg = std::fs::read_to_string(folder.path().join("t.svg")).unwrap();
+    assert!(svg.contains("1. enable A"), "{svg}");
+    let (status, _, stderr) = simulate("./series.toml");
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("it is the series itself"), "{stderr}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), refused);
+}
+
 /// A{1} gives way to B{1,2}, and that is disabled.
 const FORCED: &str = "[[patch]]\nname = \"A\"\nstate = [{ id = 1, is_shadow = true, attach = 3 }]\n\
      [[patch]]\nname = \"B\"\nreplace = true\nstate = [{ id = 1, is_shadow = true }, { id = 2 }]\n\
