@@ -326,3 +326,26 @@ fn g8_a_type_has_any_number_of_destructors() {
     }
     assert_eq!(ran(), [3; DTORS]);
 }
+
+#[test]
+fn g9_an_emptied_table_gives_its_lines_back() {
+    let (platform, table) = table();
+    let before = platform.blocks();
+    for round in 0..3 {
+        for i in 0..5000 {
+            assert!(put(&table, object(i), i as u64));
+        }
+        let full = table.stats().lines;
+        assert!(full > 1000, "{full} lines");
+        for i in 1..5000 {
+            assert!(table.free(object(i)));
+        }
+        platform.barrier();
+        assert_eq!(table.stats().lines, full, "one variable is left");
+        assert_eq!(look(&table, object(0)), Some(0), "round {round}");
+        assert!(table.free(object(0)));
+        platform.barrier();
+        assert_eq!(table.stats().lines, 0, "round {round}");
+        assert_eq!(platform.blocks(), before, "round {round}");
+    }
+}

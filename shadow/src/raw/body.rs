@@ -29,7 +29,7 @@ use super::blocks::{fill, free_block, null};
 use super::entry::{Dtor, Header};
 use super::line::{Block, FREE, Head};
 use super::segment::{COUNT_ZERO, Control, Lines, ROOT_LINES, Segment};
-use super::stripes::Stripes;
+use super::shrink::Busy;
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
@@ -62,8 +62,7 @@ pub(super) struct Body<P: Platform> {
     pub(super) root: Block<ROOT_LINES>,
     pub(super) pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
     pub(super) attic: Attic,
-    /// Entries reserved and neither published nor cancelled.
-    pub(super) busy: Stripes,
+    pub(super) busy: Busy,
 }
 
 /// Where an entry was found, or put.
@@ -106,7 +105,7 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).dtor).write(Cell::new(None));
             (&raw mut (*body).cursor).write(Cell::new((0, 0)));
             (&raw mut (*body).null).write(null());
-            Stripes::init(&raw mut (*body).busy);
+            Busy::init(&raw mut (*body).busy);
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
             Control::init(&raw mut (*body).control, core, COUNT_ZERO);
@@ -195,20 +194,5 @@ impl<P: Platform> Body<P> {
                 (index, level) = parent(index);
             }
         }
-    }
-
-    /// One more user of the body outside of its guard.
-    pub(super) fn reserve(&self, hash: u64) {
-        // Relaxed: the caller's guard is part of the grace period after which the
-        // count is looked at.
-        self.busy.of(hash).fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One reservation less; the body may be gone afterwards, unless the caller
-    /// holds a guard.
-    pub(super) fn settle(&self, hash: u64) {
-        // Release: pairs with the acquire in `reclaim`: what the constructor's
-        // caller did to the body happens before the walk.
-        self.busy.of(hash).fetch_sub(1, Ordering::Release);
     }
 }

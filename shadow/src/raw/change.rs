@@ -49,6 +49,8 @@ pub(super) enum Step {
     NeedEntry(bool),
     /// The line needs a renewal to go on.
     Worn,
+    /// The body is empty and given up: another one is needed.
+    Gone,
     /// The entry is in, reserved; whether there is something to grow.
     Done(Entry, Place, bool),
     /// The entry was in the list for a moment and cannot be used again: retire it.
@@ -78,7 +80,9 @@ impl<P: Platform> Body<P> {
             let Some(entry) = spare.entry else {
                 return Step::NeedEntry(false);
             };
-            self.reserve(hash);
+            if !self.busy.reserve(hash) {
+                return Step::Gone;
+            }
             // AcqRel: publishes the entry to `null_entry`, and keeps what the dead
             // one's release published. (Its address cannot come back under the
             // guard.) Relaxed on failure: the slot is looked at anew.
@@ -92,7 +96,7 @@ impl<P: Platform> Body<P> {
                 spare.entry = None;
                 return Step::Done(entry, Place::Null, false);
             }
-            self.settle(hash);
+            self.busy.settle(hash);
         }
     }
 
@@ -170,7 +174,9 @@ impl<P: Platform> Body<P> {
             let Some(entry) = spare.entry.filter(|entry| !full || entry.is_prefixed()) else {
                 return Step::NeedEntry(full);
             };
-            self.reserve(hash);
+            if !self.busy.reserve(hash) {
+                return Step::Gone;
+            }
             let mut seated = Self::take_lane(line, head, entry, hash, spare, true);
             if seated == Seat::Taken {
                 spare.entry = None;
@@ -187,7 +193,7 @@ impl<P: Platform> Body<P> {
                 }
             }
             match (seated, at) {
-                (Seat::Lost, _) => self.settle(hash),
+                (Seat::Lost, _) => self.busy.settle(hash),
                 (Seat::Taken, _) => {
                     spare.entry = None;
                     let full = Self::is_full(&lines, lines.count_up());
@@ -197,13 +203,13 @@ impl<P: Platform> Body<P> {
                     entry.cancel();
                     // SAFETY: the caller's contract; we cancelled it.
                     unsafe { self.unlink(core, hash, entry, Place::Lane) };
-                    self.settle(hash);
+                    self.busy.settle(hash);
                     return Step::Spent(entry);
                 }
                 (Seat::None, Some(at)) if full => {
                     // SAFETY: found under this guard; the entry is ours, unlinked.
                     if !unsafe { list::link(&at, entry.node()) } {
-                        self.settle(hash);
+                        self.busy.settle(hash);
                         continue;
                     }
                     spare.entry = None;
@@ -214,11 +220,11 @@ impl<P: Platform> Body<P> {
                     entry.cancel();
                     // SAFETY: as above.
                     unsafe { self.unlink(core, hash, entry, Place::Attic) };
-                    self.settle(hash);
+                    self.busy.settle(hash);
                     return Step::Spent(entry);
                 }
                 (Seat::None, _) => {
-                    self.settle(hash);
+                    self.busy.settle(hash);
                     crowded = true;
                 }
             }

@@ -359,6 +359,9 @@ impl<P: Platform> Core<P> {
                 return Progress::More;
             }
         }
+        if core.shrink() == Progress::More {
+            return Progress::More;
+        }
         // AcqRel, twice: pairs with the exchange in `retire`.
         let more = limbo.collect()
             || limbo.queued.swap(0, Ordering::AcqRel) == 1

@@ -50,6 +50,7 @@ mod limbo;
 mod line;
 mod list;
 mod segment;
+mod shrink;
 mod stripes;
 mod type_core;
 mod walk;

@@ -24,15 +24,17 @@ impl Stripes {
         &self.0[(n >> 12) as usize % STRIPES].0
     }
 
-    /// The sum; exact when nobody counts.
-    pub(super) fn sum(&self, order: Ordering) -> usize {
-        self.0
-            .iter()
-            .fold(0, |sum, stripe| sum.wrapping_add(stripe.0.load(order)))
+    pub(super) fn iter(&self) -> impl Iterator<Item = &AtomicUsize> {
+        self.0.iter().map(|stripe| &stripe.0)
     }
 
-    /// Whether each stripe is 0.
-    pub(super) fn is_zero(&self, order: Ordering) -> bool {
-        self.0.iter().all(|stripe| stripe.0.load(order) == 0)
+    /// What each stripe has.
+    pub(super) fn each(&self, order: Ordering) -> impl Iterator<Item = usize> {
+        self.iter().map(move |stripe| stripe.load(order))
+    }
+
+    /// The sum; exact when nobody counts.
+    pub(super) fn sum(&self, order: Ordering) -> usize {
+        self.each(order).fold(0, usize::wrapping_add)
     }
 }

@@ -8,6 +8,7 @@
 //! anywhere, without waiting for anybody.
 
 use core::alloc::Layout;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::blocks::{fill, null};
@@ -15,6 +16,7 @@ use super::body::{Body, Place};
 use super::change::Step;
 use super::entry::{Dtor, Entry, SIZES, Spare, Unmade, Wanted};
 use super::limbo::Limbo;
+use super::shrink::Attempt;
 use super::stripes::Stripes;
 use crate::context;
 use crate::error::{AllocError, OutOfMemory};
@@ -68,6 +70,8 @@ pub(crate) struct Core<P: Platform> {
     /// The sizes of plain entries, plus 1; 0 where none is interned yet.
     sizes: [AtomicUsize; SIZES],
     pub(super) limbo: Limbo,
+    /// Whoever reclaims for the type is alone with it.
+    pub(super) shrinking: Cell<Option<Attempt<P>>>,
     entries: Stripes,
     bytes: Stripes,
 }
@@ -290,6 +294,31 @@ impl<P: Platform> Core<P> {
         }
     }
 
+    /// The body, if there is one; good under a guard taken before.
+    pub(super) fn body_now(&self) -> Option<NonNull<Body<P>>> {
+        // Acquire: as in `entry_of`.
+        NonNull::new(self.body.load(Ordering::Acquire))
+    }
+
+    /// Takes this body out of the type; true for who does it, if it is still there.
+    pub(super) fn take_body(&self, body: NonNull<Body<P>>) -> bool {
+        // Acquire: as in `free_all`. Relaxed on failure: another one has done it.
+        self.body
+            .compare_exchange(
+                body.as_ptr(),
+                core::ptr::null_mut(),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// Whether there are entries, live or pending; about.
+    pub(super) fn has_entries(&self) -> bool {
+        // Relaxed: a statistic.
+        self.entries.sum(Ordering::Relaxed) != 0
+    }
+
     /// The body, made if there is none. The pointer is only good under a guard
     /// taken before this call.
     fn body_for_insert(&self, this: NonNull<Self>, flags: AllocFlags) -> Option<NonNull<Body<P>>> {
@@ -382,15 +411,19 @@ impl<P: Platform> Core<P> {
                 Step::Worn => {
                     // SAFETY: loaded under the guard. Relaxed: ordered as in
                     // `Body::insert`. The body stays while it counts us.
-                    let body = unsafe { body.as_ref() };
-                    body.reserve(hash);
+                    let used = unsafe { body.as_ref() };
+                    if !used.busy.reserve(hash) {
+                        core.detach(body);
+                        continue;
+                    }
                     drop(guard);
-                    let renewed = body.renew(hash, core, flags);
-                    body.settle(hash);
+                    let renewed = used.renew(hash, core, flags);
+                    used.busy.settle(hash);
                     if !renewed {
                         return Err(AllocError::OutOfMemory);
                     }
                 }
+                Step::Gone => core.detach(body),
                 Step::Wait => {
                     drop(guard);
                     context::wait_for_ctor(this.addr().get(), obj);
@@ -556,7 +589,7 @@ impl<P: Platform> Reservation<'_, P> {
         if self.grow {
             body.grow(self.hash, self.core, flags);
         }
-        body.settle(self.hash);
+        body.busy.settle(self.hash);
         core::mem::forget(self);
         data
     }
@@ -571,7 +604,7 @@ impl<P: Platform> Drop for Reservation<'_, P> {
             let body = self.body.as_ref();
             self.entry.cancel();
             body.unlink(self.core, self.hash, self.entry, self.place);
-            body.settle(self.hash);
+            body.busy.settle(self.hash);
         }
         drop(guard);
         // SAFETY: dead and unlinked by us, who alone may leave RESERVED.

@@ -75,10 +75,8 @@ impl<P: Platform> Body<P> {
             total += lines.len();
             at = Self::after(prefix, &lines);
         }
-        // Relaxed: a statistic.
-        let busy = self.busy.sum(Ordering::Relaxed);
         Stats {
-            live: entries.saturating_sub(busy),
+            live: entries.saturating_sub(self.busy.count()),
             attic,
             lines: total,
             ..Stats::default()
@@ -150,10 +148,9 @@ impl<P: Platform> Body<P> {
     pub(super) unsafe fn reclaim(link: NonNull<Link>) -> Progress {
         let this = link.cast::<Self>().as_ptr();
         // SAFETY: the link is the body's first field, and the body is detached:
-        // after the grace period only reservations may still use it. Acquire:
-        // pairs with the release in `settle`.
+        // after the grace period only reservations may still use it.
         unsafe {
-            if !(*this).busy.is_zero(Ordering::Acquire) {
+            if !(*this).busy.is_idle() {
                 return Progress::Again;
             }
             Self::walk(this)

@@ -1,0 +1,122 @@
+//! A type that is emptied gives its lines back, while others use it.
+
+use loom::thread;
+use umbra_loom::{Payload, Tracked, explore};
+use umbra_shadow::{Smr, Table};
+
+const A: usize = 0x1000;
+const B: usize = 0x2000;
+const C: usize = 0x3000;
+
+/// A table with a segment, and one variable of `B` in it.
+fn grown(platform: &Tracked) -> Table<Tracked> {
+    let table = platform.table();
+    assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));
+    assert!(table.free(A));
+    assert!(table.stats().lines > 1 && table.live() == 1);
+    table
+}
+
+/// The last variable goes while `other` runs; what it leaves is checked by `after`.
+fn while_emptied(
+    name: &str,
+    bound: Option<usize>,
+    other: fn(&Table<Tracked>),
+    after: fn(&Table<Tracked>),
+) {
+    explore(name, bound, move || {
+        let platform = Tracked::new();
+        let table = grown(&platform);
+        let freeing = {
+            let table = table.clone();
+            thread::spawn(move || assert!(table.free(B)))
+        };
+        other(&table);
+        freeing.join().unwrap();
+        after(&table);
+        drop(table);
+        platform.barrier();
+    });
+}
+
+/// An insertion is not lost with a body that is given up, and opens one that is only
+/// closing.
+#[test]
+fn g9_shrink_against_alloc() {
+    while_emptied(
+        "shrink | alloc",
+        Some(3),
+        |table| assert!(Payload::put(table, C, 3)),
+        |table| {
+            assert_eq!(Payload::look(table, C), Some(3));
+            assert_eq!(Payload::look(table, B), None);
+        },
+    );
+}
+
+/// The same for the object that is being freed.
+#[test]
+fn g9_shrink_against_alloc_of_what_goes() {
+    while_emptied(
+        "shrink | alloc of what goes",
+        Some(3),
+        |table| {
+            Payload::put(table, B, 3);
+        },
+        |table| assert!(matches!(Payload::look(table, B), None | Some(3))),
+    );
+}
+
+/// Nobody who looks is misled.
+#[test]
+fn g9_shrink_against_get() {
+    while_emptied(
+        "shrink | get",
+        Some(3),
+        |table| assert!(matches!(Payload::look(table, B), None | Some(2))),
+        |table| {
+            assert_eq!(Payload::look(table, B), None);
+            assert_eq!(table.stats().lines, 0, "given back");
+        },
+    );
+}
+
+/// The body is given back once, whoever takes it out.
+#[test]
+fn g9_shrink_against_free_all() {
+    explore("shrink | free_all", Some(3), || {
+        let platform = Tracked::new();
+        let table = grown(&platform);
+        assert!(table.free(B));
+        let all = {
+            let table = table.clone();
+            thread::spawn(move || table.free_all())
+        };
+        assert!(Payload::put(&table, C, 3));
+        assert!(table.free(C));
+        all.join().unwrap();
+        drop(table);
+        platform.barrier();
+    });
+}
+
+/// Two insertions meet a body that closes; both are found afterwards.
+#[test]
+fn g9_shrink_against_two_allocs() {
+    explore("shrink | alloc | alloc", Some(2), || {
+        let platform = Tracked::new();
+        let table = grown(&platform);
+        let others = [A, C].map(|object| {
+            let table = table.clone();
+            thread::spawn(move || assert!(Payload::put(&table, object, 7)))
+        });
+        assert!(table.free(B));
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(Payload::look(&table, A), Some(7));
+        assert_eq!(Payload::look(&table, C), Some(7));
+        drop(table);
+        platform.barrier();
+    });
+}
