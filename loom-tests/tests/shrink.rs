@@ -90,7 +90,7 @@ fn g9_shrink_against_free_all() {
         assert!(table.free(B));
         let all = {
             let table = table.clone();
-            thread::spawn(move || table.free_all())
+            thread::spawn(move || table.free_all(None))
         };
         assert!(Payload::put(&table, C, 3));
         assert!(table.free(C));
