@@ -7,20 +7,15 @@
  *	asker	hooks a function of ours for objects that have one; stays enabled
  *
  * A kernel thread calls the hooked function all the time, and now and then
- * attaches and frees a shadow of another id. What it saw, how many destructors
- * ran, and for how long preemption was off at most in a section of umbra.ko
- * (between a return of umbra_c_guard() and the next umbra_c_unguard(), by two
- * probes) is told by the parameter "seen".
+ * attaches and frees a shadow of another id. What it saw is told by the parameter
+ * "seen".
  */
 #include <linux/atomic.h>
 #include <linux/delay.h>
 #include <linux/err.h>
-#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
-#include <linux/percpu.h>
 #include <linux/sched.h>
-#include <linux/sched/clock.h>
 
 #include <umbra.h>
 
@@ -84,55 +79,6 @@ static struct umbra_patch asker = {
 	.hooks = &asker_hook, .nr_hooks = 1,
 };
 
-/* ---- sections with preemption off ---- */
-
-struct million_section {
-	unsigned int depth;
-	u64 begun;
-	u64 longest;
-	u64 count;
-};
-
-static DEFINE_PER_CPU(struct million_section, million_sections);
-
-/* Preemption is off by what returns, so this is one CPU's until it is on. */
-static int million_guarded(struct kretprobe_instance *instance,
-			   struct pt_regs *regs)
-{
-	struct million_section *section = this_cpu_ptr(&million_sections);
-
-	if (!section->depth++)
-		section->begun = local_clock();
-	return 0;
-}
-
-static int million_unguarded(struct kprobe *probe, struct pt_regs *regs)
-{
-	struct million_section *section = this_cpu_ptr(&million_sections);
-	u64 took;
-
-	/* It began before we looked. */
-	if (!section->depth || --section->depth)
-		return 0;
-	took = local_clock() - section->begun;
-	section->longest = max(section->longest, took);
-	section->count++;
-	return 0;
-}
-
-static struct kretprobe guard_probe = {
-	.kp.symbol_name = "umbra_c_guard",
-	.handler = million_guarded,
-	.maxactive = 64,
-};
-
-static struct kprobe unguard_probe = {
-	.symbol_name = "umbra_c_unguard",
-	.pre_handler = million_unguarded,
-};
-
-/* ---- the caller ---- */
-
 static struct task_struct *caller;
 static unsigned long calls, diverted;
 
@@ -187,10 +133,6 @@ static int fill_set(const char *val, const struct kernel_param *kp)
 		ret = umbra_enable_patch(&asker);
 	if (!ret)
 		ret = million_fill(n);
-	if (!ret)
-		ret = register_kretprobe(&guard_probe);
-	if (!ret)
-		ret = register_kprobe(&unguard_probe);
 	if (ret)
 		return ret;
 	caller = kthread_run(million_call, NULL, "umbra_million");
@@ -213,8 +155,6 @@ static int stop_set(const char *val, const struct kernel_param *kp)
 		return -EINVAL;
 	kthread_stop(caller);
 	caller = NULL;
-	unregister_kprobe(&unguard_probe);
-	unregister_kretprobe(&guard_probe);
 	return umbra_disable_patch(&asker);
 }
 
@@ -226,26 +166,15 @@ MODULE_PARM_DESC(stop, "write to stop calling, and disable the hook");
 
 static int seen_get(char *buf, const struct kernel_param *kp)
 {
-	u64 longest = 0, count = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		const struct million_section *section =
-			per_cpu_ptr(&million_sections, cpu);
-
-		longest = max(longest, READ_ONCE(section->longest));
-		count += READ_ONCE(section->count);
-	}
-	return sysfs_emit(buf, "%lu %lu %ld %llu %llu\n", READ_ONCE(calls),
-			  READ_ONCE(diverted), atomic_long_read(&dtors),
-			  count, longest);
+	return sysfs_emit(buf, "%lu %lu %ld\n", READ_ONCE(calls),
+			  READ_ONCE(diverted), atomic_long_read(&dtors));
 }
 
 static const struct kernel_param_ops seen_ops = {
 	.get = seen_get,
 };
 module_param_cb(seen, &seen_ops, NULL, 0400);
-MODULE_PARM_DESC(seen, "calls, those diverted, destructors run, sections with preemption off, the longest in ns");
+MODULE_PARM_DESC(seen, "calls, those diverted, destructors run");
 
 static int __init million_init(void)
 {

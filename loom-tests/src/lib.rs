@@ -19,7 +19,9 @@
 #[cfg(not(loom))]
 compile_error!("run cargo inside loom-tests/: its configuration brings --cfg loom");
 #[cfg(not(crossbeam_loom))]
-compile_error!("crossbeam-epoch is not under loom: run without RUSTFLAGS, or add --cfg crossbeam_loom");
+compile_error!(
+    "crossbeam-epoch is not under loom: run without RUSTFLAGS, or add --cfg crossbeam_loom"
+);
 
 mod blocks;
 mod epoch;
@@ -27,9 +29,11 @@ mod explore;
 mod payload;
 mod platform;
 mod rcu;
+mod scene;
 
 pub use epoch::RealEpoch;
 pub use explore::explore;
 pub use payload::{FLAGS, Payload};
 pub use platform::Tracked;
 pub use rcu::Rcu;
+pub use scene::{ensure, finish, free, free_all, objects, spawn, walk, with_table};

@@ -115,6 +115,8 @@ impl Rcu {
             };
             if progress == Progress::Again {
                 self.push(link);
+                // It waits for another thread, which must get on for that.
+                loom::thread::yield_now();
             } else {
                 *self.0.pending.lock().unwrap() -= 1;
             }

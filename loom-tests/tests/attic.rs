@@ -1,8 +1,7 @@
 //! Models of the table where lines are full or replaced: the attic, splits,
 //! renewals. A line has two lanes under loom, and a head counts five insertions.
 
-use loom::thread;
-use umbra_loom::{FLAGS, Payload, Tracked, explore};
+use umbra_loom::{Payload, Tracked, ensure, explore, finish, free, free_all, spawn};
 use umbra_shadow::Table;
 
 const A: usize = 0x1000;
@@ -19,36 +18,15 @@ fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>)) {
     platform.cramp(true);
     assert!(Payload::put(&table, B, 2));
     f(&platform, &table);
-    table.free_all(Some(Payload::DESTROY));
-    drop(table);
-    umbra_shadow::Smr::barrier(&platform);
+    finish(&platform, table);
 }
 
 /// Uses the line's version up.
 fn wear(table: &Table<Tracked>) {
     for value in 7..10 {
-        assert!(table.free_with(B, Payload::DESTROY).unwrap());
+        assert!(free(table, B));
         assert!(Payload::put(table, B, value));
     }
-}
-
-fn spawn<T: 'static>(
-    table: &Table<Tracked>,
-    f: impl FnOnce(&Table<Tracked>) -> T + 'static,
-) -> thread::JoinHandle<T> {
-    let table = table.clone();
-    thread::spawn(move || f(&table))
-}
-
-/// `get_or_alloc` of a payload; the value that is there afterwards.
-fn ensure(table: &Table<Tracked>, obj: usize, value: u64) -> u64 {
-    let data = table.get_or_alloc(obj, size_of::<Payload>(), FLAGS, |data| {
-        // SAFETY: fresh data of this size.
-        unsafe { Payload::construct(data, value) };
-        Ok::<(), ()>(())
-    });
-    // SAFETY: the models that call this do not free the object.
-    unsafe { Payload::read(data.unwrap()) }
 }
 
 #[test]
@@ -69,7 +47,7 @@ fn r44_one_object_in_a_lane_and_in_the_attic() {
     explore("get_or_alloc | free another, get_or_alloc", Some(3), || {
         with_full_line(|_, table| {
             let other = spawn(table, |t| {
-                assert!(t.free_with(A, Payload::DESTROY).unwrap());
+                assert!(free(t, A));
                 ensure(t, C, 3)
             });
             let mine = ensure(table, C, 4);
@@ -85,12 +63,12 @@ fn r44_one_object_in_a_lane_and_in_the_attic() {
 fn r44_one_object_in_a_lane_and_in_an_attic_in_use() {
     explore(
         "get_or_alloc | free another, get_or_alloc, extended",
-        Some(3),
+        Some(2),
         || {
             with_full_line(|_, table| {
                 assert!(Payload::put(table, D, 9));
                 let other = spawn(table, |t| {
-                    assert!(t.free_with(A, Payload::DESTROY).unwrap());
+                    assert!(free(t, A));
                     ensure(t, C, 3)
                 });
                 let mine = ensure(table, C, 4);
@@ -116,9 +94,7 @@ fn with_split_due(n: usize, f: impl Fn(&Table<Tracked>, &[usize])) {
         .for_each(|&obj| assert!(Payload::put(&table, obj, 1)));
     platform.cramp(false);
     f(&table, &objects);
-    table.free_all(Some(Payload::DESTROY));
-    drop(table);
-    umbra_shadow::Smr::barrier(&platform);
+    finish(&platform, table);
 }
 
 /// G6: a segment is split under lookups of what both heirs get, at several
@@ -156,10 +132,7 @@ fn g6_free_against_a_split() {
                 with_split_due(n, |table, objects| {
                     let put = spawn(table, |t| assert!(Payload::put(t, 0xF_F000, 1)));
                     for &obj in objects {
-                        assert!(
-                            table.free_with(obj, Payload::DESTROY).unwrap(),
-                            "{obj:#x} was there"
-                        );
+                        assert!(free(table, obj), "{obj:#x} was there");
                     }
                     put.join().unwrap();
                     assert_eq!(table.stats().live, 1);
@@ -183,12 +156,10 @@ fn g8_free_in_the_midst_of_a_split() {
                 with_split_due(4, |table, objects| {
                     let obj = objects[doomed];
                     let put = spawn(table, |t| assert!(Payload::put(t, 0xF_F000, 1)));
-                    let free = spawn(table, move |t| {
-                        assert!(t.free_with(obj, Payload::DESTROY).unwrap())
-                    });
+                    let frees = spawn(table, move |t| assert!(free(t, obj)));
                     assert!(Payload::put(table, 0xE_E000, 1));
                     put.join().unwrap();
-                    free.join().unwrap();
+                    frees.join().unwrap();
                     assert_eq!(table.stats().live, 5);
                 });
             },
@@ -204,7 +175,7 @@ fn g8_an_insertion_that_loses_its_lane() {
     explore("get A | free A, alloc C | alloc C", Some(2), || {
         with_full_line(|_, table| {
             let first = spawn(table, |t| {
-                assert!(t.free_with(A, Payload::DESTROY).unwrap());
+                assert!(free(t, A));
                 ensure(t, C, 3)
             });
             let second = spawn(table, |t| ensure(t, C, 4));
@@ -219,11 +190,9 @@ fn g1_get_against_free_in_the_attic() {
     explore("get | free, attic", None, || {
         with_full_line(|_, table| {
             assert!(Payload::put(table, C, 3));
-            let free = spawn(table, |t| {
-                assert!(t.free_with(C, Payload::DESTROY).unwrap())
-            });
+            let frees = spawn(table, |t| assert!(free(t, C)));
             assert!(matches!(Payload::look(table, C), None | Some(3)));
-            free.join().unwrap();
+            frees.join().unwrap();
             assert_eq!(Payload::look(table, C), None);
         });
     });
@@ -268,7 +237,7 @@ fn g6_free_in_the_attic_against_replacement() {
             assert!(Payload::put(table, C, 3));
             platform.cramp(false);
             let put = spawn(table, |t| assert!(Payload::put(t, D, 4)));
-            assert!(table.free_with(C, Payload::DESTROY).unwrap());
+            assert!(free(table, C));
             put.join().unwrap();
             assert_eq!(Payload::look(table, C), None);
             assert_eq!(Payload::look(table, D), Some(4));
@@ -284,7 +253,7 @@ fn g6_free_against_replacement() {
         with_full_line(|platform, table| {
             platform.cramp(false);
             let put = spawn(table, |t| assert!(Payload::put(t, D, 4)));
-            assert!(table.free_with(A, Payload::DESTROY).unwrap());
+            assert!(free(table, A));
             put.join().unwrap();
             for (obj, value) in [(A, None), (B, Some(2)), (D, Some(4))] {
                 assert_eq!(Payload::look(table, obj), value);
@@ -318,7 +287,7 @@ fn g6_get_against_a_worn_head() {
             wear(table);
             platform.cramp(false);
             let put = spawn(table, |t| {
-                assert!(t.free_with(B, Payload::DESTROY).unwrap());
+                assert!(free(t, B));
                 assert!(Payload::put(t, B, 4));
             });
             assert_eq!(Payload::look(table, A), Some(1), "always there");
@@ -347,7 +316,7 @@ fn g6_a_worn_head_without_memory() {
 fn g7_free_all_against_insert_in_the_attic() {
     explore("free_all | alloc, attic", Some(3), || {
         with_full_line(|_, table| {
-            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
+            let all = spawn(table, free_all);
             // In the old body or, if there is memory for one, in a new one.
             let put = Payload::put(table, C, 3);
             all.join().unwrap();

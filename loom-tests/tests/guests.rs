@@ -2,23 +2,13 @@
 //! its group, and of the variable of the address 0. A line has two lanes under
 //! loom, a group two lines.
 
-use loom::thread;
-use umbra_loom::{FLAGS, Payload, Tracked, explore};
+use umbra_loom::{Payload, Tracked, ensure, explore, finish, free, free_all, objects, spawn};
 use umbra_shadow::Table;
-
-/// Objects of the first line of their segment. (The table's hash with the seed of
-/// [`Tracked`]; what stands where is asserted by what the models find.)
-fn of_first_line() -> impl Iterator<Item = usize> {
-    const SEED: u64 = 0x9E37_79B9_0000_0000;
-    (1..)
-        .map(|i| i * 0x1000)
-        .filter(|&obj| (obj as u64 ^ SEED).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 63 == 0)
-}
 
 /// A segment whose first line is full (with the first two objects) and cannot be
 /// replaced while the table is cramped.
 fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>, &[usize])) {
-    let objects: Vec<usize> = of_first_line().take(4).collect();
+    let objects: Vec<usize> = objects(|hash| hash >> 63 == 0).take(4).collect();
     let platform = Tracked::new();
     let table = platform.table();
     for &obj in &objects[..2] {
@@ -27,28 +17,7 @@ fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>, &[usize])) {
     platform.cramp(true);
     assert_eq!(table.stats().lines, 2, "past the root");
     f(&platform, &table, &objects);
-    table.free_all(Some(Payload::DESTROY));
-    drop(table);
-    umbra_shadow::Smr::barrier(&platform);
-}
-
-fn spawn<T: 'static>(
-    table: &Table<Tracked>,
-    f: impl FnOnce(&Table<Tracked>) -> T + 'static,
-) -> thread::JoinHandle<T> {
-    let table = table.clone();
-    thread::spawn(move || f(&table))
-}
-
-/// `get_or_alloc` of a payload; the value that is there afterwards.
-fn ensure(table: &Table<Tracked>, obj: usize, value: u64) -> u64 {
-    let data = table.get_or_alloc(obj, size_of::<Payload>(), FLAGS, |data| {
-        // SAFETY: fresh data of this size.
-        unsafe { Payload::construct(data, value) };
-        Ok::<(), ()>(())
-    });
-    // SAFETY: the models that call this do not free the object.
-    unsafe { Payload::read(data.unwrap()) }
+    finish(&platform, table);
 }
 
 #[test]
@@ -71,11 +40,11 @@ fn g1_get_against_free_of_a_guest() {
         with_full_line(|_, table, objects| {
             let guest = objects[2];
             assert!(Payload::put(table, guest, 3));
-            let free = spawn(table, move |t| {
-                assert!(t.free_with(guest, Payload::DESTROY).unwrap());
+            let frees = spawn(table, move |t| {
+                assert!(free(t, guest));
             });
             assert!(matches!(Payload::look(table, guest), None | Some(3)));
-            free.join().unwrap();
+            frees.join().unwrap();
             assert_eq!(Payload::look(table, guest), None);
         });
     });
@@ -102,7 +71,7 @@ fn r44_one_object_at_home_and_as_a_guest() {
         with_full_line(|_, table, objects| {
             let (first, guest) = (objects[0], objects[2]);
             let other = spawn(table, move |t| {
-                assert!(t.free_with(first, Payload::DESTROY).unwrap());
+                assert!(free(t, first));
                 ensure(t, guest, 3)
             });
             let mine = ensure(table, guest, 4);
@@ -130,7 +99,7 @@ fn g6_a_guest_against_a_split() {
                     let last = objects[3];
                     let put = spawn(table, move |t| assert!(Payload::put(t, last, 4)));
                     if freed {
-                        assert!(table.free_with(guest, Payload::DESTROY).unwrap());
+                        assert!(free(table, guest));
                     } else {
                         assert_eq!(Payload::look(table, guest), Some(3), "always there");
                     }
@@ -177,13 +146,13 @@ fn g11_two_inserts_of_null_and_a_free() {
         let table = platform.table();
         assert!(Payload::put(&table, 0, 1));
         let other = spawn(&table, |t| {
-            assert!(t.free_with(0, Payload::DESTROY).unwrap());
+            assert!(free(t, 0));
             assert!(Payload::put(t, 0, 2));
         });
         assert!(matches!(Payload::look(&table, 0), None | Some(1 | 2)));
         other.join().unwrap();
         assert_eq!(Payload::look(&table, 0), Some(2));
-        table.free_all(Some(Payload::DESTROY));
+        free_all(&table);
         drop(table);
         umbra_shadow::Smr::barrier(&platform);
     });
@@ -201,7 +170,7 @@ fn r44_free_of_a_guest_behind_one_that_is_not_committed() {
             });
             if Payload::put(table, guest, 4) {
                 assert_eq!(Payload::look(table, guest), Some(4));
-                let freed = table.free_with(guest, Payload::DESTROY).unwrap();
+                let freed = free(table, guest);
                 assert!(freed, "live, and ours alone to free");
             }
             other.join().unwrap();

@@ -1,40 +1,10 @@
 //! Walks over a whole table against everything that changes it, and the
 //! emptyings against one another. Only the public operations.
 
-use loom::thread;
-use umbra_loom::{Payload, Tracked, explore};
-use umbra_shadow::{Smr, Table};
+use umbra_loom::{Payload, explore, free, free_all, spawn, walk, with_table};
 
 const A: usize = 0x1000;
 const B: usize = 0x2000;
-
-fn with_table(f: impl Fn(&Table<Tracked>)) {
-    let platform = Tracked::new();
-    let table = platform.table();
-    f(&table);
-    table.free_all(Some(Payload::DESTROY));
-    drop(table);
-    platform.barrier();
-}
-
-fn spawn(
-    table: &Table<Tracked>,
-    f: impl FnOnce(&Table<Tracked>) + 'static,
-) -> thread::JoinHandle<()> {
-    let table = table.clone();
-    thread::spawn(move || f(&table))
-}
-
-/// What a walk sees: the objects and their values, in order of the objects.
-fn walk(table: &Table<Tracked>) -> Vec<(usize, u64)> {
-    let mut seen = Vec::new();
-    table.for_each(|obj, data| {
-        // SAFETY: alive during the call.
-        seen.push((obj, unsafe { Payload::read(data) }));
-    });
-    seen.sort_unstable();
-    seen
-}
 
 /// A walk sees what was there all the time, and of what comes all or nothing.
 #[test]
@@ -57,12 +27,10 @@ fn g8_iterate_against_free() {
     explore("iterate | free", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
-            let free = spawn(table, |t| {
-                assert!(t.free_with(A, Payload::DESTROY).unwrap())
-            });
+            let frees = spawn(table, |t| assert!(free(t, A)));
             let seen = walk(table);
             assert!(seen == [(B, 2)] || seen == [(A, 1), (B, 2)], "{seen:?}");
-            free.join().unwrap();
+            frees.join().unwrap();
             assert_eq!(walk(table), [(B, 2)]);
         });
     });
@@ -74,7 +42,7 @@ fn g7_iterate_against_free_all() {
     explore("iterate | free_all", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
-            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
+            let all = spawn(table, free_all);
             for pair in walk(table) {
                 assert!(pair == (A, 1) || pair == (B, 2), "{pair:?}");
             }
@@ -114,8 +82,8 @@ fn g7_free_all_against_free_all() {
     explore("free_all | free_all", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
-            table.free_all(Some(Payload::DESTROY));
+            let all = spawn(table, free_all);
+            free_all(table);
             assert_eq!(Payload::look(table, A), None);
             all.join().unwrap();
         });
@@ -135,7 +103,7 @@ fn g7_free_all_against_growth() {
                     assert!(Payload::put(t, obj * 0x40, obj as u64));
                 }
             });
-            table.free_all(Some(Payload::DESTROY));
+            free_all(table);
             put.join().unwrap();
             for (obj, _) in walk(table) {
                 assert!(obj > 3 * 0x40, "{obj:#x} was there before");

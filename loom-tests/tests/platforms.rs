@@ -3,36 +3,21 @@
 //! operations.
 
 use loom::thread;
-use umbra_loom::{Payload, Rcu, RealEpoch, explore};
+use umbra_loom::{Payload, Rcu, RealEpoch, explore, finish, free, free_all, spawn};
 use umbra_shadow::{Dtor, Platform, Table};
 
 const A: usize = 0x1000;
 const B: usize = 0x2000;
 
-/// Ends an iteration: nothing may be left of a table.
-fn finish<P: Platform>(platform: &P, table: Table<P>) {
-    table.free_all(Some(Payload::DESTROY));
-    drop(table);
-    platform.barrier();
-}
-
-fn spawn<P: Platform>(
-    table: &Table<P>,
-    f: impl FnOnce(&Table<P>) + 'static,
-) -> thread::JoinHandle<()> {
-    let table = table.clone();
-    thread::spawn(move || f(&table))
-}
-
 fn get_and_free<P: Platform>(platform: &P, table: Table<P>) {
     assert!(Payload::put(&table, A, 7));
-    let free = spawn(&table, |t| {
-        assert!(t.free_with(A, Payload::DESTROY).unwrap());
+    let frees = spawn(&table, |t| {
+        assert!(free(t, A));
         // So that it is taken apart as early as may be, perhaps under the get.
         t.platform().barrier();
     });
     assert!(matches!(Payload::look(&table, A), None | Some(7)));
-    free.join().unwrap();
+    frees.join().unwrap();
     assert_eq!(Payload::look(&table, A), None);
     finish(platform, table);
 }
@@ -48,7 +33,7 @@ fn get_and_alloc<P: Platform>(platform: &P, table: Table<P>) {
 fn free_all_and_get<P: Platform>(platform: &P, table: Table<P>) {
     assert!(Payload::put(&table, A, 1));
     let all = spawn(&table, |t| {
-        t.free_all(Some(Payload::DESTROY));
+        free_all(t);
         t.platform().barrier();
     });
     assert!(matches!(Payload::look(&table, A), None | Some(1)));
@@ -59,7 +44,7 @@ fn free_all_and_get<P: Platform>(platform: &P, table: Table<P>) {
 
 fn free_all_and_alloc<P: Platform>(platform: &P, table: Table<P>) {
     assert!(Payload::put(&table, B, 2));
-    let all = spawn(&table, |t| t.free_all(Some(Payload::DESTROY)));
+    let all = spawn(&table, free_all);
     assert!(Payload::put(&table, A, 1));
     all.join().unwrap();
     assert!(matches!(Payload::look(&table, A), None | Some(1)));
@@ -113,15 +98,13 @@ fn g8_rcu_get_against_free_and_the_work_item() {
         let rcu = Rcu::new();
         let table = rcu.table();
         assert!(Payload::put(&table, A, 7));
-        let free = spawn(&table, |t| {
-            assert!(t.free_with(A, Payload::DESTROY).unwrap())
-        });
+        let frees = spawn(&table, |t| assert!(free(t, A)));
         let worker = {
             let rcu = rcu.clone();
             thread::spawn(move || rcu.work())
         };
         assert!(matches!(Payload::look(&table, A), None | Some(7)));
-        free.join().unwrap();
+        frees.join().unwrap();
         worker.join().unwrap();
         finish(&rcu, table);
     });
@@ -134,12 +117,12 @@ fn g8_rcu_frees_against_the_work_item() {
         let rcu = Rcu::new();
         let table = rcu.table();
         assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));
-        assert!(table.free_with(B, Payload::DESTROY).unwrap());
+        assert!(free(&table, B));
         let worker = {
             let rcu = rcu.clone();
             thread::spawn(move || rcu.work())
         };
-        assert!(table.free_with(A, Payload::DESTROY).unwrap());
+        assert!(free(&table, A));
         assert!(worker.join().unwrap(), "B was on the list");
         finish(&rcu, table);
     });

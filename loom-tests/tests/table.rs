@@ -2,7 +2,7 @@
 //! preemption bound; the bound stands with each model.
 
 use loom::thread;
-use umbra_loom::{FLAGS, Payload, Tracked, explore};
+use umbra_loom::{FLAGS, Payload, Tracked, explore, free, free_all, spawn, with_table};
 use umbra_shadow::{AllocError, Smr, Table};
 
 /// Objects that a model uses; distinct, otherwise arbitrary.
@@ -10,39 +10,15 @@ const A: usize = 0x1000;
 const B: usize = 0x2000;
 const C: usize = 0x3000;
 
-/// Ends an iteration: nothing may be left of a table.
-fn finish(platform: Tracked, table: Table<Tracked>) {
-    table.free_all(Some(Payload::DESTROY));
-    drop(table);
-    platform.barrier();
-}
-
-fn with_table(f: impl Fn(&Table<Tracked>)) {
-    let platform = Tracked::new();
-    let table = platform.table();
-    f(&table);
-    finish(platform, table);
-}
-
-fn spawn(
-    table: &Table<Tracked>,
-    f: impl FnOnce(&Table<Tracked>) + 'static,
-) -> thread::JoinHandle<()> {
-    let table = table.clone();
-    thread::spawn(move || f(&table))
-}
-
 /// G1, G8: a lookup sees the variable whole, or not at all; never its ruins.
 #[test]
 fn g1_get_against_free() {
     explore("get | free", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 7));
-            let free = spawn(table, |t| {
-                assert!(t.free_with(A, Payload::DESTROY).unwrap())
-            });
+            let frees = spawn(table, |t| assert!(free(t, A)));
             assert!(matches!(Payload::look(table, A), None | Some(7)));
-            free.join().unwrap();
+            frees.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
         });
     });
@@ -96,11 +72,9 @@ fn g3_insert_against_free_of_one_object() {
     explore("alloc | free, one object", Some(4), || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let free = spawn(table, |t| {
-                assert!(t.free_with(A, Payload::DESTROY).unwrap())
-            });
+            let frees = spawn(table, |t| assert!(free(t, A)));
             let again = Payload::put(table, A, 2);
-            free.join().unwrap();
+            frees.join().unwrap();
             assert_eq!(Payload::look(table, A), again.then_some(2));
         });
     });
@@ -114,9 +88,9 @@ fn g8_two_frees_of_one_variable() {
             assert!(Payload::put(table, A, 1));
             let other = {
                 let table = table.clone();
-                thread::spawn(move || table.free_with(A, Payload::DESTROY).unwrap())
+                thread::spawn(move || free(&table, A))
             };
-            let mine = table.free_with(A, Payload::DESTROY).unwrap();
+            let mine = free(table, A);
             assert!(mine != other.join().unwrap(), "exactly one");
         });
     });
@@ -130,11 +104,9 @@ fn g3_frees_of_neighbours() {
             for (obj, value) in [(A, 1), (B, 2), (C, 3)] {
                 assert!(Payload::put(table, obj, value));
             }
-            let free = spawn(table, |t| {
-                assert!(t.free_with(A, Payload::DESTROY).unwrap())
-            });
-            assert!(table.free_with(B, Payload::DESTROY).unwrap());
-            free.join().unwrap();
+            let frees = spawn(table, |t| assert!(free(t, A)));
+            assert!(free(table, B));
+            frees.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
             assert_eq!(Payload::look(table, B), None);
             assert_eq!(Payload::look(table, C), Some(3));
@@ -192,7 +164,7 @@ fn g7_free_all_against_get() {
     explore("free_all | get", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
+            let all = spawn(table, free_all);
             assert!(matches!(Payload::look(table, A), None | Some(1)));
             all.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
@@ -205,7 +177,7 @@ fn g7_free_all_against_get() {
 fn g7_free_all_against_insert() {
     explore("free_all | alloc", None, || {
         with_table(|table| {
-            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
+            let all = spawn(table, free_all);
             assert!(Payload::put(table, A, 1));
             all.join().unwrap();
             assert!(matches!(Payload::look(table, A), None | Some(1)));
@@ -219,8 +191,8 @@ fn g7_free_all_against_free() {
     explore("free_all | free", None, || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let all = spawn(table, |t| t.free_all(Some(Payload::DESTROY)));
-            table.free_with(A, Payload::DESTROY).unwrap();
+            let all = spawn(table, free_all);
+            let _ = free(table, A);
             all.join().unwrap();
             assert_eq!(table.stats().live, 0);
         });
@@ -254,7 +226,7 @@ fn g7_failing_ctor_against_free_all() {
                 let failed = t.alloc(A, size_of::<Payload>(), FLAGS, |_| Err(()));
                 assert_eq!(failed, Err(AllocError::Ctor(())));
             });
-            table.free_all(Some(Payload::DESTROY));
+            free_all(table);
             fail.join().unwrap();
             assert_eq!(Payload::look(table, A), None);
         });
@@ -268,7 +240,7 @@ fn handles_dropped_from_two_threads() {
         let platform = Tracked::new();
         let table = platform.table();
         assert!(Payload::put(&table, A, 1));
-        table.free_all(Some(Payload::DESTROY));
+        free_all(&table);
         let other = table.clone();
         let drops = thread::spawn(move || drop(other));
         assert_eq!(Payload::look(&table, A), None);
@@ -284,14 +256,14 @@ fn g3_get_insert_free() {
     explore("get | alloc | free", Some(2), || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
-            let free = spawn(table, |t| {
-                t.free_with(A, Payload::DESTROY).unwrap();
+            let frees = spawn(table, |t| {
+                let _ = free(t, A);
             });
             let put = spawn(table, |t| {
                 Payload::put(t, A, 2);
             });
             assert!(matches!(Payload::look(table, A), None | Some(1 | 2)));
-            free.join().unwrap();
+            frees.join().unwrap();
             put.join().unwrap();
         });
     });
@@ -313,13 +285,11 @@ fn g3_get_behind_an_unlinked_node() {
                 first.unwrap()
             };
             let second = if first == A { B } else { A };
-            assert!(table.free_with(second, Payload::DESTROY).unwrap());
-            let free = spawn(table, move |t| {
-                assert!(t.free_with(first, Payload::DESTROY).unwrap())
-            });
+            assert!(free(table, second));
+            let frees = spawn(table, move |t| assert!(free(t, first)));
             let put = spawn(table, move |t| assert!(Payload::put(t, second, 2)));
             assert!(matches!(Payload::look(table, second), None | Some(2)));
-            free.join().unwrap();
+            frees.join().unwrap();
             put.join().unwrap();
             assert_eq!(Payload::look(table, second), Some(2));
         });

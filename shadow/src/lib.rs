@@ -28,7 +28,7 @@
 /// Tables are tiny under the model checkers, and in stress runs with
 /// `--cfg umbra_tiny`: a handful of entries then crosses lines, segments and
 /// pages, and heads wear out.
-pub(crate) const TINY: bool = cfg!(any(loom, miri, umbra_tiny));
+pub(crate) const TINY: bool = cfg!(any(loom, umbra_shuttle, miri, umbra_tiny));
 
 mod context;
 mod error;

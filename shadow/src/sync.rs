@@ -1,10 +1,11 @@
-//! The one place where an atomic type is named: core's, or loom's stand-ins.
+//! The one place where an atomic type is named: core's, or the stand-ins of loom
+//! (every schedule, every value) and of shuttle (random schedules).
 //!
-//! Both bodies have the same surface, so the rest of the crate (and
+//! All bodies have the same surface, so the rest of the crate (and
 //! `umbra-state`, which uses this module too) is the same source under the
 //! model checker. The test `atomics_come_from_sync_only` holds the rule.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, umbra_shuttle)))]
 mod imp {
     #![allow(
         clippy::disallowed_types,
@@ -17,5 +18,15 @@ mod imp {
 mod imp {
     pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 }
+
+#[cfg(all(umbra_shuttle, not(loom)))]
+mod imp {
+    pub use shuttle::sync::atomic::{
+        AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+}
+
+/// An atomic is more than its value: larger, and not all zero at first.
+pub const FAT: bool = cfg!(any(loom, umbra_shuttle));
 
 pub use imp::*;

@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod bench_report;
 mod debian;
+mod deep;
 mod demo;
 mod deps;
 mod document;
@@ -60,6 +61,12 @@ enum Cmd {
     Loom(models::LoomArgs),
     /// Weaken each ordering, and see that some model notices
     Mutate(mutate::MutateArgs),
+    /// Run the stress tests under Miri, with tree borrows and many seeds
+    Miri(deep::DeepArgs),
+    /// Run the stress tests under ThreadSanitizer
+    Tsan(deep::DeepArgs),
+    /// Run long scenarios under random schedules
+    Shuttle(deep::DeepArgs),
     /// Count instructions and compare them with the committed baseline; or time
     /// everything beside other maps (--report)
     Bench(BenchArgs),
@@ -228,7 +235,10 @@ fn run_plain(paths: &Paths, command: Cmd) -> Result<()> {
             suite::run(paths, &args.only, args.quick, &options)
         }
         Cmd::Loom(args) => models::run(paths, &args).map(drop),
-        Cmd::Mutate(args) => mutate::run(paths, &args),
+        Cmd::Mutate(args) => mutate::run(paths, &args).map(drop),
+        Cmd::Miri(args) => deep::miri(paths, &args).map(drop),
+        Cmd::Tsan(args) => deep::tsan(paths, &args).map(drop),
+        Cmd::Shuttle(args) => deep::shuttle(paths, &args).map(drop),
         Cmd::Kernel(args) => {
             let kernel = kernel::get(paths, &args.kernel, args.refresh)?;
             println!("{}", kernel.headers().display());

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::deep::{self, DeepArgs};
 use crate::error::{Error, Result};
 use crate::models::{self, LoomArgs};
+use crate::mutate::{self, MutateArgs};
 use crate::paths::{self, Paths};
 use crate::proc;
 use crate::report::table;
@@ -41,9 +43,9 @@ pub(crate) struct Options {
 
 /// Tests that ran within a step.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Tests {
-    passed: usize,
-    failed: usize,
+pub(crate) struct Tests {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
 }
 
 const STEPS: &[Step] = &[
@@ -88,6 +90,18 @@ const STEPS: &[Step] = &[
         about: "every interleaving of the models",
         slow: true,
         run: loom,
+    },
+    Step {
+        name: "mutate",
+        about: "the orderings of what has changed, weakened",
+        slow: true,
+        run: mutate,
+    },
+    Step {
+        name: "shuttle",
+        about: "long scenarios under random schedules, for a minute",
+        slow: true,
+        run: shuttle,
     },
     Step {
         name: "kmod",
@@ -249,9 +263,10 @@ fn run_cargo(paths: &Paths, name: &str, command: Command, tests: &mut Tests) -> 
 }
 
 /// The workspaces that are not the main one.
-fn outer(paths: &Paths) -> [PathBuf; 2] {
+fn outer(paths: &Paths) -> [PathBuf; 3] {
     [
         paths.root().join("loom-tests"),
+        paths.root().join("shuttle-tests"),
         paths.root().join("kmod/rust"),
     ]
 }
@@ -278,7 +293,20 @@ fn clippy(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
         "--",
         "-Dwarnings",
     ];
-    run_cargo(paths, "clippy", cargo(paths.root(), &arguments), tests)
+    run_cargo(paths, "clippy", cargo(paths.root(), &arguments), tests)?;
+    // The models, in their own folders for the flags that stand there. (The glue of
+    // the module is the step kmod-lint.)
+    for name in ["loom-tests", "shuttle-tests"] {
+        let dir = paths.root().join(name);
+        let mut command = cargo(&dir, &["clippy", "--all-targets", "--target-dir"]);
+        command
+            .arg(paths.dir("models-lint")?.join(name))
+            .args(["--", "-Dwarnings"])
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        run_cargo(paths, "clippy", command, tests)?;
+    }
+    Ok(())
 }
 
 fn test(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
@@ -323,6 +351,16 @@ fn kmod_lint(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
 
 fn loom(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
     tests.passed = models::run(paths, &LoomArgs::default())?;
+    Ok(())
+}
+
+fn mutate(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
+    tests.passed = mutate::run(paths, &MutateArgs::of_the_last_change(paths))?;
+    Ok(())
+}
+
+fn shuttle(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
+    *tests = deep::shuttle(paths, &DeepArgs::short())?;
     Ok(())
 }
 
@@ -378,7 +416,7 @@ fn show(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
 }
 
 /// Adds up cargo's `test result:` lines.
-fn count(lines: &[String]) -> Tests {
+pub(crate) fn count(lines: &[String]) -> Tests {
     let mut tests = Tests::default();
     for line in lines {
         let Some(rest) = line.trim().strip_prefix("test result: ") else {

@@ -168,9 +168,9 @@ impl<P: Platform> Body<P> {
     /// The lines of a hash, as they are now.
     pub(super) fn lines(&self, hash: u64) -> Lines<P> {
         loop {
-            // Acquire: pairs with the release in `publish`, so that a retry sees
-            // at least the mask that asked for it.
-            let mask = self.mask.load(Ordering::Acquire);
+            // Relaxed: a retry sees at least the mask that asked for it, which came
+            // before the heir that the load of the slot acquired.
+            let mask = self.mask.load(Ordering::Relaxed);
             // (The mask is all ones, which trailing_ones counts without POPCNT.)
             let mut level = mask.trailing_ones();
             let mut index = hash as usize & mask;

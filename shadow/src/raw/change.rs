@@ -259,9 +259,9 @@ impl<P: Platform> Body<P> {
             }
             // A lookup that remembers an older head may have met it there.
             spare.seen = true;
-            // Release: whoever claims the slot next does so after us. (In a
-            // frozen line nobody does.)
-            line.slots[lane].store(FREE, Ordering::Release);
+            // Relaxed: nothing was committed that anybody could come after, and
+            // the next claim publishes its own entry.
+            line.slots[lane].store(FREE, Ordering::Relaxed);
             return Seat::Lost;
         }
         Seat::None

@@ -28,7 +28,7 @@ use super::entry::Header;
 use crate::sync::{AtomicPtr, AtomicU64};
 
 /// References in a line.
-pub(super) const LANES: usize = if cfg!(loom) { 2 } else { 7 };
+pub(super) const LANES: usize = if cfg!(any(loom, umbra_shuttle)) { 2 } else { 7 };
 /// `byte` in each lane.
 const fn lanes(byte: u64) -> u64 {
     let (mut all, mut lane) = (0, 0);

@@ -22,7 +22,7 @@ use super::entry::{Entry, Header};
 use super::line::{ATTIC, Block, FREE, FREEZE, Head, LANES, Line, Slots, fingerprint, guest};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform, Progress};
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{self, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Lines of a segment; with the control, 16 KiB. Tiny under the model checkers.
 pub(super) const LINES: usize = if crate::TINY { 2 } else { 252 };
@@ -119,11 +119,11 @@ impl<P: Platform> Segment<P> {
             .alloc_zeroed(Layout::new::<Self>(), flags)?
             .cast::<Self>()
             .as_ptr();
-        // SAFETY: fresh memory of this layout. (Under loom an atomic is more than
+        // SAFETY: fresh memory of this layout. (Under a model checker an atomic is more than
         // its zero bytes; elsewhere this writes zeros over zeros.)
         unsafe {
             Control::init(&raw mut (*this).control, core, 0);
-            if cfg!(loom) {
+            if sync::FAT {
                 Block::init(&raw mut (*this).lines, 0, core::ptr::null_mut());
             }
         }

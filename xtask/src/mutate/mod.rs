@@ -54,6 +54,10 @@ pub(crate) struct MutateArgs {
     /// Seconds for one mutant
     #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = clap::value_parser!(u64).range(1..))]
     budget: u64,
+    /// Begin no further mutant after so many seconds of judging; what is left is
+    /// counted, and no failure
+    #[arg(long, value_name = "SECONDS")]
+    total: Option<u64>,
     /// Forget the verdicts of an earlier run
     #[arg(long)]
     fresh: bool,
@@ -65,29 +69,70 @@ pub(crate) struct MutateArgs {
     show: Option<String>,
 }
 
-/// Judges the mutants and writes the reports.
-pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<()> {
+impl MutateArgs {
+    /// What a change has touched, for the suite: since `UMBRA_BASE`, or since the
+    /// history left origin/main, or since the last commit; for a minute and a half.
+    pub(crate) fn of_the_last_change(paths: &Paths) -> Self {
+        let git = |arguments: &[&str]| {
+            let mut command = Command::new("git");
+            command.current_dir(paths.root()).args(arguments);
+            proc::output(command).ok()?.into_iter().next()
+        };
+        let head = git(&["rev-parse", "HEAD"]);
+        let base = std::env::var("UMBRA_BASE").ok().filter(|b| !b.is_empty());
+        let fork =
+            || git(&["merge-base", "origin/main", "HEAD"]).filter(|b| Some(b) != head.as_ref());
+        // A history without a parent is judged as a whole, as far as the time goes.
+        let last = || git(&["rev-parse", "--verify", "--quiet", "HEAD~1"]);
+        Self {
+            only: vec![],
+            changed: base.or_else(fork).or_else(last),
+            budget: 60,
+            total: Some(90),
+            fresh: false,
+            list: false,
+            show: None,
+        }
+    }
+}
+
+/// Judges the mutants and writes the reports; how many passed.
+pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     if args.list {
         let catalogue = mutants::read(paths.root())?;
         for mutant in chosen(paths, &catalogue, args)? {
             println!("{}:{}  {}", mutant.file, mutant.line, mutant.key);
         }
-        return Ok(());
+        return Ok(0);
+    }
+    // Looked at first: often there is nothing to judge, and so nothing to build.
+    if args.changed.is_some() && chosen(paths, &mutants::read(paths.root())?, args)?.is_empty() {
+        ui::note("nothing that was changed has an ordering or a named mutant");
+        return Ok(0);
     }
     let tree = prepare(paths)?;
     let mut verdicts = Verdicts::open(paths, &tree, args.fresh)?;
     runner::baseline(paths, &tree, &mut verdicts)?;
     if let Some(key) = &args.show {
-        return show(paths, &tree, &mut verdicts, key, args);
+        return show(paths, &tree, &mut verdicts, key, args).map(|()| 0);
     }
     let chosen = chosen(paths, &tree.catalogue, args)?;
     if chosen.is_empty() {
-        ui::note("no mutant is asked for: nothing that was changed has an ordering or a named one");
-        return Ok(());
+        ui::note("no mutant has such a name: `cargo xtask mutate --list` has them all");
+        return Ok(0);
     }
-    let budget = Duration::from_secs(args.budget);
-    runner::judge(&tree, &chosen, &mut verdicts, budget)?;
+    let limits = runner::Limits {
+        each: Duration::from_secs(args.budget),
+        total: args.total.map(Duration::from_secs),
+    };
+    runner::judge(&tree, &chosen, &mut verdicts, limits)?;
     let rows = verdicts.rows(&tree.catalogue, &chosen);
+    let left = chosen.len() - rows.len();
+    if left > 0 {
+        ui::note(&format!(
+            "{left} mutants are not judged, for the time was up; the same command goes on"
+        ));
+    }
     let together = runner::together(&tree, &rows, &verdicts)?;
     let dir = paths.dir("mutate")?;
     let report = report::write(&dir, &tree, &rows, &together)?;
@@ -115,7 +160,11 @@ fn show(
             what: format!("no mutant is called `{key}`"),
             help: "`cargo xtask mutate --list` has them all".into(),
         })?;
-    runner::judge(tree, &[mutant], verdicts, Duration::from_secs(args.budget))?;
+    let limits = runner::Limits {
+        each: Duration::from_secs(args.budget),
+        total: None,
+    };
+    runner::judge(tree, &[mutant], verdicts, limits)?;
     let rows = verdicts.rows(&tree.catalogue, &[mutant]);
     let killer = rows.first().and_then(|r| r.killer.clone());
     let model = killer.and_then(|k| tree.models.iter().find(|m| m.id() == k));
@@ -212,7 +261,7 @@ fn print(rows: &[Row]) {
 }
 
 /// Fails the command if a mutant has no right to live.
-fn verdict(rows: &[Row], report: PathBuf) -> Result<()> {
+fn verdict(rows: &[Row], report: PathBuf) -> Result<usize> {
     let lines: Vec<String> = rows
         .iter()
         .filter_map(|r| {
@@ -226,7 +275,7 @@ fn verdict(rows: &[Row], report: PathBuf) -> Result<()> {
     let bad = lines.len();
     println!("{} passed, {bad} failed", rows.len() - bad);
     if bad == 0 {
-        return Ok(());
+        return Ok(rows.len());
     }
     Err(Error::Mutants { lines, report })
 }

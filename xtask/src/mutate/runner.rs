@@ -108,15 +108,19 @@ struct Try<'a> {
 /// Longer than this, and a model is tried with one preemption first.
 const QUICK: f64 = 0.5;
 
-/// The models that reach a mutant, the quickest first; the long ones first with
-/// one preemption, and to their own bound at the very end.
-fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, id: usize) -> Vec<Try<'a>> {
+/// The models that reach a mutant: what killed it in an earlier tree, then the
+/// quickest first; the long ones first with one preemption, and to their own bound
+/// at the very end.
+fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, mutant: &Mutant) -> Vec<Try<'a>> {
     let mut models: Vec<(f64, &Model)> = tree
         .models
         .iter()
         .filter_map(|m| {
             let baseline = verdicts.baselines.get(&m.id())?;
-            baseline.hits.contains(&id).then_some((baseline.seconds, m))
+            baseline
+                .hits
+                .contains(&mutant.id)
+                .then_some((baseline.seconds, m))
         })
         .collect();
     models.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -128,8 +132,17 @@ fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, id: usize) -> Vec<Try<'a>> 
             tight,
         })
     };
-    let (quick, long): (Vec<_>, Vec<_>) = tries(false).partition(|t| t.seconds <= QUICK);
-    quick.into_iter().chain(tries(true)).chain(long).collect()
+    let hint = verdicts.hints.get(&mutant.key);
+    let (first, others): (Vec<_>, Vec<_>) =
+        tries(false).partition(|t| hint.is_some_and(|hint| *hint == t.model.id()));
+    let (quick, long): (Vec<_>, Vec<_>) = others.into_iter().partition(|t| t.seconds <= QUICK);
+    let tight = tries(true);
+    [first, quick]
+        .into_iter()
+        .flatten()
+        .chain(tight)
+        .chain(long)
+        .collect()
 }
 
 /// How long a model with a mutant may take: a change that makes it explore
@@ -147,20 +160,30 @@ struct Case<'a> {
     started: bool,
 }
 
+/// How long judging may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// For one mutant.
+    pub(crate) each: Duration,
+    /// After this no further one is begun.
+    pub(crate) total: Option<Duration>,
+}
+
 /// Judges the mutants that have no verdict yet.
 pub(crate) fn judge(
     tree: &Tree,
     chosen: &[&Mutant],
     verdicts: &mut Verdicts,
-    budget: Duration,
+    limits: Limits,
 ) -> Result<()> {
+    let budget = limits.each;
     let mut waiting = VecDeque::new();
     let mut seconds = 0.0;
     for mutant in chosen {
         if verdicts.judged.contains_key(&mutant.key) {
             continue;
         }
-        let models = relevant(tree, verdicts, mutant.id);
+        let models = relevant(tree, verdicts, mutant);
         seconds += models
             .iter()
             .map(|t| if t.tight { 0.0 } else { t.seconds })
@@ -188,7 +211,12 @@ pub(crate) fn judge(
         "{} mutants to judge, {} each at most: {} if all of them survive",
         waiting.len(),
         ui::seconds(budget),
-        ui::seconds(Duration::from_secs_f64(seconds / pool::width() as f64)),
+        ui::seconds({
+            let worst = Duration::from_secs_f64(seconds / pool::width() as f64);
+            limits
+                .total
+                .map_or(worst, |total| worst.min(total + budget))
+        }),
     ));
     let mut source = Cases {
         tree,
@@ -196,6 +224,7 @@ pub(crate) fn judge(
         waiting,
         verdicts,
         budget,
+        until: limits.total.map(|total| Instant::now() + total),
         counts: BTreeMap::new(),
         task: Task::new("mutants"),
     };
@@ -210,6 +239,8 @@ struct Cases<'a> {
     waiting: VecDeque<Case<'a>>,
     verdicts: &'a mut Verdicts,
     budget: Duration,
+    /// When no further one is begun.
+    until: Option<Instant>,
     counts: BTreeMap<&'static str, usize>,
     task: Task,
 }
@@ -234,6 +265,9 @@ impl<'a> Source<(Case<'a>, Try<'a>)> for Cases<'a> {
             let mut case = self.waiting.pop_front()?;
             if !case.started {
                 case.began = Instant::now();
+                if self.until.is_some_and(|until| case.began >= until) {
+                    continue;
+                }
             }
             let left = self.budget.saturating_sub(case.began.elapsed());
             match case.left.pop_front() {

@@ -51,6 +51,8 @@ enum Line {
     Tree(String),
     Baseline(Baseline),
     Judged(Judged),
+    /// A mutant, and its killer in an earlier tree.
+    Hint(String, String),
 }
 
 /// A mutant's verdict.
@@ -125,6 +127,8 @@ pub(crate) struct Verdicts {
     pub(crate) baselines: BTreeMap<String, Baseline>,
     /// Mutants by key.
     pub(crate) judged: BTreeMap<String, Judged>,
+    /// What killed a mutant in another tree: tried first, and trusted for nothing.
+    pub(crate) hints: BTreeMap<String, String>,
 }
 
 impl Verdicts {
@@ -141,11 +145,13 @@ impl Verdicts {
         let same = matches!(lines.next(), Some(Line::Tree(t)) if t == content);
         let mut baselines = BTreeMap::new();
         let mut judged = BTreeMap::new();
+        let mut hints = BTreeMap::new();
         if same && !fresh {
             for line in lines {
                 match line {
                     Line::Baseline(b) => drop(baselines.insert(b.model.clone(), b)),
                     Line::Judged(j) => drop(judged.insert(j.mutant.clone(), j)),
+                    Line::Hint(mutant, killer) => drop(hints.insert(mutant, killer)),
                     Line::Tree(_) => {}
                 }
             }
@@ -154,6 +160,17 @@ impl Verdicts {
             }
         } else if !text.is_empty() {
             ui::note("the sources or the models have changed: earlier verdicts do not hold");
+            for line in lines {
+                match line {
+                    Line::Judged(Judged {
+                        mutant,
+                        killer: Some(killer),
+                        ..
+                    })
+                    | Line::Hint(mutant, killer) => drop(hints.insert(mutant, killer)),
+                    _ => {}
+                }
+            }
         }
         let keep = same && !fresh;
         let file = OpenOptions::new()
@@ -168,6 +185,7 @@ impl Verdicts {
             file,
             baselines,
             judged,
+            hints,
         };
         if keep {
             // Ends a line that was cut off.
@@ -176,6 +194,9 @@ impl Verdicts {
             }
         } else {
             verdicts.write(&Line::Tree(content.to_owned()))?;
+            for (mutant, killer) in verdicts.hints.clone() {
+                verdicts.write(&Line::Hint(mutant, killer))?;
+            }
         }
         Ok(verdicts)
     }
@@ -270,7 +291,13 @@ mod tests {
         assert_eq!(open("1", false).judged.len(), 2);
         assert!(open("1", true).judged.is_empty());
         open("1", false).judged(judged("a")).expect("saved");
-        assert!(open("2", false).judged.is_empty());
+        let other = open("2", false);
+        assert!(other.judged.is_empty());
+        // Whom to try first is kept, over any number of trees.
+        assert_eq!(other.hints["a"], "m");
+        drop(other);
+        assert_eq!(open("2", false).hints["a"], "m");
+        assert_eq!(open("3", false).hints["a"], "m");
     }
 
     #[test]

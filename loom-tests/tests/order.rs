@@ -1,0 +1,83 @@
+//! What happens before what, as a user sees it: a free happens before the insertion
+//! that takes the variable's place, wherever that stands. (The kernel's own table
+//! had a lock, and its users may rely on that.)
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use umbra_loom::{Payload, Tracked, explore, finish, free, objects, spawn};
+use umbra_shadow::Table;
+
+/// What a thread owns while it has the variable.
+struct Owned(UnsafeCell<u64>);
+
+// SAFETY: that is what the models prove.
+unsafe impl Sync for Owned {}
+// SAFETY: as above.
+unsafe impl Send for Owned {}
+
+/// Takes the variable if nobody has it, works, gives it back.
+fn turn(table: &Table<Tracked>, obj: usize, owned: &Owned) -> bool {
+    let took = Payload::put(table, obj, 1);
+    if took {
+        // SAFETY: the variable is ours.
+        owned.0.with_mut(|n| unsafe { *n += 1 });
+        assert!(free(table, obj));
+    }
+    took
+}
+
+/// Two threads take turns with one variable, in a table that `fill` has prepared.
+fn turns(name: &str, bound: Option<usize>, obj: usize, fill: fn(&Tracked, &Table<Tracked>)) {
+    explore(name, bound, move || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        fill(&platform, &table);
+        let owned = Arc::new(Owned(UnsafeCell::new(0)));
+        let other = {
+            let owned = Arc::clone(&owned);
+            spawn(&table, move |t| turn(t, obj, &owned))
+        };
+        let mine = turn(&table, obj, &owned);
+        let theirs = other.join().unwrap();
+        // SAFETY: both are done.
+        let n = owned.0.with(|n| unsafe { *n });
+        assert_eq!(n, u64::from(mine) + u64::from(theirs));
+        finish(&platform, table);
+    });
+}
+
+#[test]
+fn g3_a_free_comes_before_the_alloc_in_its_place() {
+    turns("turns, lane", Some(2), 0x1000, |_, _| ());
+}
+
+#[test]
+fn g3_a_free_comes_before_the_alloc_in_its_place_null() {
+    turns("turns, NULL", Some(2), 0, |_, table| {
+        // The body is there: making it is another model's.
+        assert!(Payload::put(table, 0x1000, 1));
+    });
+}
+
+/// Known, and to be mended: an insertion into the attic reads the list before it
+/// links, and the exchange that links does not acquire.
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn the_attic_does_not_order_a_free_before_the_alloc_in_its_place() {
+    turns("turns, attic", Some(2), 0x3000, |platform, table| {
+        assert!(Payload::put(table, 0x1000, 1));
+        platform.cramp(true);
+        assert!(Payload::put(table, 0x2000, 1));
+    });
+}
+
+#[test]
+fn g3_a_free_comes_before_the_alloc_in_its_place_guest() {
+    let guest = objects(|hash| hash >> 63 == 0).nth(2).unwrap();
+    turns("turns, guest", Some(2), guest, |platform, table| {
+        for obj in objects(|hash| hash >> 63 == 0).take(2) {
+            assert!(Payload::put(table, obj, 1));
+        }
+        platform.cramp(true);
+    });
+}
