@@ -93,7 +93,8 @@ fn g9_shrink_against_free_all() {
             thread::spawn(move || table.free_all(None))
         };
         assert!(Payload::put(&table, C, 3));
-        assert!(table.free(C));
+        // It may have gone with all.
+        table.free(C);
         all.join().unwrap();
         drop(table);
         platform.barrier();

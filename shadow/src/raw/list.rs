@@ -141,13 +141,14 @@ pub(super) unsafe fn link(at: &Position, node: *mut Node) -> bool {
     // release below publishes it.
     unsafe { (*node).next.store(at.cur, Ordering::Relaxed) };
     // Release: pairs with the acquire loads of `next` in `find` and in
-    // `Body::get`; they see the node's contents. Relaxed on failure: nothing is
-    // read through the value.
+    // `Body::get`; they see the node's contents. Acquire: pairs with the release that
+    // unlinked what stood here, so that its free happens before what takes its place.
+    // Relaxed on failure: nothing is read through the value.
     // SAFETY: as above.
     unsafe {
         (*at.prev)
             .next
-            .compare_exchange(at.cur, node, Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(at.cur, node, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 }
@@ -160,15 +161,17 @@ pub(super) unsafe fn mark(node: *mut Node) {
     // SAFETY: the caller protects the node. Relaxed: the CAS below re-reads it.
     let mut next = unsafe { (*node).next.load(Ordering::Relaxed) };
     while !is_marked(next) {
-        // Relaxed, both ways: a read-modify-write carries on the release sequence
-        // of the `link` that stored the successor, so whoever acquires the marked
-        // pointer still sees the successor's contents.
+        // Release: pairs with the acquire loads of whoever unlinks the node in our
+        // place, so that what stands there next comes after our free. (A
+        // read-modify-write carries on the release sequence of the `link` that stored
+        // the successor: its contents are seen too.) Relaxed on failure: only tried
+        // again.
         // SAFETY: as above.
         match unsafe {
             (*node).next.compare_exchange_weak(
                 next,
                 next.map_addr(|a| a | MARK),
-                Ordering::Relaxed, // `link`'s release goes on
+                Ordering::Release,
                 Ordering::Relaxed, // only tried again
             )
         } {
