@@ -79,7 +79,7 @@ fn chase(c: &mut Criterion) {
     let mut group = c.benchmark_group("get/hit/dependent");
     group.throughput(Throughput::Elements(OPERATIONS as u64));
     for n in SIZES {
-        let chase = Chase::new(&Keys::new(n));
+        let chase = Chase::new(&Keys::new(n), false);
         let mut at = 0;
         group.bench_function(BenchmarkId::new("bound-chase", n), |b| {
             b.iter(|| at = chase.walk(black_box(at), OPERATIONS));

@@ -134,4 +134,9 @@ pub trait Map: Lookup {
 
     /// Removes the key's payload; whether there was one.
     fn free(&self, key: usize, guard: &Self::Guard<'_>) -> bool;
+
+    /// Removes all payloads by one operation, if the contestant has one.
+    fn free_everything(&self) -> bool {
+        false
+    }
 }

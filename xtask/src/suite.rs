@@ -325,13 +325,13 @@ fn perf(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
     deps::ensure_perf(paths, options.yes)?;
     let arguments = [
         "test",
-        "--package",
-        "umbra-perf",
-        "--all-features",
+        "--package=umbra-perf",
+        "--package=umbra-benches",
+        "--features=umbra-perf/browser-tests,umbra-perf/count-tests,umbra-benches/count-tests",
         "--no-fail-fast",
     ];
     let mut command = cargo(paths.root(), &arguments);
-    for name in ["browser", "sample", "proof"] {
+    for name in ["browser", "sample", "proof", "lines"] {
         command.args(["--test", name]);
     }
     command.env("IAI_CALLGRIND_RUNNER", deps::runner(paths)?);

@@ -4,8 +4,11 @@
 //! cargo run --release -p umbra-benches --bin compare -- --rows get-hit,memory
 //! cargo run --release -p umbra-benches --features lfht --bin compare -- --json out.json
 //! ```
-//! Rows with 2 MiB pages run in a process of their own, whose allocator asks for
-//! such pages for everybody (glibc's tunable `glibc.malloc.hugetlb`).
+//! | rows | run in |
+//! |---|---|
+//! | most | this process |
+//! | `*-2mib` | one whose C library asks for 2 MiB pages (glibc's tunable `glibc.malloc.hugetlb`) |
+//! | `lines-*` | one under valgrind; left out with a message where there is none |
 
 use clap::Parser;
 use std::fs;
@@ -14,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use umbra_benches::compare::alloc::Counting;
 use umbra_benches::compare::model::{Machine, Report, Row, SCHEMA};
-use umbra_benches::compare::rows::{self, Options, chosen};
-use umbra_benches::compare::{peer, table};
+use umbra_benches::compare::rows::{self, Options, Process, Spec, chosen};
+use umbra_benches::compare::targets::UMBRA;
+use umbra_benches::compare::{lines, peer, table};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -45,6 +49,9 @@ struct Cli {
     /// Run the rows that want 2 MiB pages, in this process
     #[arg(long, hide = true)]
     huge_pages: bool,
+    /// Do the operations whose lines are counted, in this process
+    #[arg(long, hide = true)]
+    play: bool,
 }
 
 fn size(text: &str) -> Result<usize, String> {
@@ -80,6 +87,8 @@ enum Error {
     },
     #[error("the run with 2 MiB pages failed ({0}); its own message is above")]
     HugePages(std::process::ExitStatus),
+    #[error("cannot play the operations to be traced: {0}")]
+    Play(std::io::Error),
 }
 
 fn main() -> ExitCode {
@@ -94,8 +103,13 @@ fn main() -> ExitCode {
 
 fn list(options: &Options) {
     println!("rows:");
-    for (id, spec) in chosen(options) {
-        println!("  {id}{}", if spec.huge() { " (2 MiB pages)" } else { "" });
+    for spec in chosen(options) {
+        let where_ = match spec.process() {
+            Process::Plain => "",
+            Process::HugePages => " (2 MiB pages)",
+            Process::Traced => " (under valgrind)",
+        };
+        println!("  {}{where_}", spec.full_id());
     }
     println!("contestants:");
     for peer in peer::roster() {
@@ -126,9 +140,12 @@ fn run(cli: &Cli) -> Result<(), Error> {
         list(&options);
         return Ok(());
     }
-    if cli.huge_pages {
-        // The child of `with_huge_pages` ends with its parent.
+    if cli.huge_pages || cli.play {
+        // A child ends with its parent.
         let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    }
+    if cli.play {
+        return lines::play::run(&contestants(cli)).map_err(Error::Play);
     }
     if let Some(why) = peer::without_lfht().filter(|_| !cli.huge_pages) {
         eprintln!("compare: cds_lfht {why}");
@@ -138,15 +155,25 @@ fn run(cli: &Cli) -> Result<(), Error> {
         machine: Machine::this(),
         rows: Vec::new(),
     };
-    rows::run(&options, cli.huge_pages, &say, &mut |row| {
+    let process = match cli.huge_pages {
+        true => Process::HugePages,
+        false => Process::Plain,
+    };
+    rows::run(&options, process, &say, &mut |row| {
         finished(&row);
         report.rows.push(row);
     });
-    if !cli.huge_pages && specs.iter().any(|(_, spec)| spec.huge()) {
-        report.rows.extend(with_huge_pages()?);
+    if process == Process::Plain {
+        let has = |process| specs.iter().any(|spec| spec.process() == process);
+        if has(Process::HugePages) {
+            report.rows.extend(with_huge_pages()?);
+        }
+        if has(Process::Traced) {
+            report.rows.extend(traced(&specs));
+        }
     }
     // Sizes are run one after the other; the table keeps the catalogue's order.
-    let place = |row: &Row| specs.iter().position(|(id, _)| *id == row.id);
+    let place = |row: &Row| specs.iter().position(|spec| spec.full_id() == row.id);
     report.rows.sort_by_key(place);
     if !cli.huge_pages {
         print!("\n{}", table::verdicts(&report));
@@ -155,6 +182,41 @@ fn run(cli: &Cli) -> Result<(), Error> {
         write(file, &report)?;
     }
     Ok(())
+}
+
+/// The contestants that are asked for; no bounds, for they cannot be written.
+fn contestants(cli: &Cli) -> Vec<peer::Peer> {
+    let mut peers = peer::roster();
+    peers.retain(|p| {
+        let asked =
+            cli.peers.is_empty() || p.name == UMBRA || cli.peers.iter().any(|n| n == p.name);
+        asked && p.writes.is_some()
+    });
+    peers
+}
+
+/// Runs this program again under valgrind. Without valgrind there are no rows.
+fn traced(specs: &[Spec]) -> Vec<Row> {
+    say("counting shared lines");
+    // Not /proc/self/exe, which would be valgrind itself.
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--tool=lackey", "--trace-mem=yes", "--basic-counts=no"])
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .arg("--play");
+    let counted = match lines::count(valgrind) {
+        Ok(counted) => counted,
+        Err(error) => {
+            eprintln!("compare: shared lines are left out: {error}");
+            return Vec::new();
+        }
+    };
+    let row = |spec: &Spec| lines::row(spec, &counted);
+    let rows: Vec<_> = specs.iter().filter_map(row).collect();
+    rows.iter().for_each(finished);
+    rows
 }
 
 /// Progress on one line, where somebody watches.

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use umbra_benches::compare::model::Report;
-use umbra_benches::report::{markdown, merge, page};
+use umbra_benches::report::{guest, markdown, merge, page};
 
 /// Makes an HTML page, or the tables of a Markdown file, from comparisons
 #[derive(Debug, Parser)]
@@ -25,6 +25,10 @@ struct Cli {
     /// Write all rows as one comparison here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also the figures that a kernel in a virtual machine said, as
+    /// `cargo xtask bench --report` writes them
+    #[arg(long, value_name = "FILE")]
+    guest: Option<PathBuf>,
     /// What `compare --json` wrote; of a row in several, the last one's counts
     #[arg(required = true, value_name = "JSON")]
     runs: Vec<PathBuf>,
@@ -51,7 +55,16 @@ fn run(cli: &Cli) -> Result<(), String> {
         let report: Report = serde_json::from_str(&text).map_err(at(file))?;
         runs.push((file.display().to_string(), report));
     }
-    let report = merge(runs).map_err(|e| e.to_string())?;
+    let mut report = merge(runs).map_err(|e| e.to_string())?;
+    if let Some(file) = &cli.guest {
+        let text = fs::read_to_string(file).map_err(at(file))?;
+        let said: Vec<guest::Said> = serde_json::from_str(&text).map_err(at(file))?;
+        let rows = guest::rows(&said).map_err(at(file))?;
+        report
+            .rows
+            .retain(|old| rows.iter().all(|new| new.id != old.id));
+        report.rows.extend(rows);
+    }
     if let Some(file) = &cli.html {
         let page = page::html(&report).map_err(|e| e.to_string())?;
         fs::write(file, page).map_err(at(file))?;

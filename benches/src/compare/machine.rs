@@ -38,20 +38,44 @@ fn caches() -> String {
     all.join(", ")
 }
 
-/// How much of this process's memory is in 2 MiB pages now, for a note.
-pub(super) fn huge_pages() -> String {
-    let kib = |name| {
-        let value = field("/proc/self/smaps_rollup", name)?;
-        value.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    match (kib("AnonHugePages"), kib("Anonymous")) {
-        (Some(huge), Some(all)) if all > 0.0 => {
-            format!(
-                "{:.0} % of all memory is in 2 MiB pages",
-                huge / all * 100.0
-            )
+/// This process's memory, and how much of it is in 2 MiB pages, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pages {
+    huge: f64,
+    all: f64,
+}
+
+impl Pages {
+    pub(super) fn now() -> Self {
+        let kib = |name| {
+            let value = field("/proc/self/smaps_rollup", name)?;
+            value.split_whitespace().next()?.parse::<f64>().ok()
+        };
+        Self {
+            huge: kib("AnonHugePages").unwrap_or(0.0),
+            all: kib("Anonymous").unwrap_or(0.0),
         }
-        _ => "how much of the memory is in 2 MiB pages is not known".into(),
+    }
+
+    /// The share of 2 MiB pages in what was added since; `None` if nothing was.
+    pub(super) fn huge_since(self, before: Self) -> Option<f64> {
+        let added = self.all - before.all;
+        (added > 0.0).then(|| ((self.huge - before.huge) / added).clamp(0.0, 1.0))
+    }
+
+    /// Which contestants' memory is in such pages, as a note.
+    pub(super) fn note(shares: &[(&str, f64)]) -> Vec<String> {
+        let some: Vec<_> = shares
+            .iter()
+            .filter(|(_, share)| *share > 0.01)
+            .map(|(name, share)| format!("{name} {:.0} %", share * 100.0))
+            .collect();
+        let whose = if some.is_empty() {
+            "nobody's".into()
+        } else {
+            some.join(", ")
+        };
+        vec![format!("memory in 2 MiB pages: {whose}")]
     }
 }
 
@@ -95,5 +119,26 @@ impl Machine {
             },
             date: first_line("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_counted_from_one_moment_to_the_next() {
+        let (huge, all) = (4096.0, 8192.0);
+        let before = Pages { huge, all };
+        let after = Pages {
+            huge: huge * 2.0,
+            all: all * 2.0,
+        };
+        assert_eq!(after.huge_since(before), Some(0.5));
+        assert_eq!(before.huge_since(before), None, "nothing was added");
+        assert_eq!(before.huge_since(after), None, "and what went is no share");
+        let note = Pages::note(&[("a", 0.5), ("b", 0.0)]);
+        assert_eq!(note, ["memory in 2 MiB pages: a 50 %"]);
+        assert!(Pages::now().all > 0.0);
     }
 }

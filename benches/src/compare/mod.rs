@@ -5,6 +5,7 @@
 //!                  │      │
 //!                  │      └─ peer: one contestant behind a trait object
 //!                  └─ stats: a series a peer, a ratio for each round
+//!  lines: shared lines that each operation writes, counted in a trace
 //!  targets: what Umbra should reach ──> model: figures and verdicts, as JSON
 //! ```
 //!
@@ -22,6 +23,7 @@
 
 pub mod alloc;
 pub mod clock;
+pub mod lines;
 mod machine;
 pub mod model;
 pub mod peer;

@@ -4,6 +4,7 @@
 //! contestant's own code is compiled in: nobody pays for the indirection.
 
 use super::clock::timed;
+use super::lines::Single;
 use crate::keys::Keys;
 use crate::peers::{
     Chase, Dash, Flurry, Klp, P32, P64, PapayaBlocking, PapayaDefault, PapayaSized, SccIndex,
@@ -61,6 +62,17 @@ pub trait Filled: Send + Sync {
     /// Frees `part`, as the contestant would best free a part of its entries;
     /// returns when no lookup finds one of them.
     fn free_part(&self, part: &[usize]);
+
+    /// Does `what` to each of `keys`, each operation inside a call of `around`,
+    /// and nothing else in there. Whether the contestant can do it.
+    fn singly(
+        &self,
+        _what: Single,
+        _keys: &[usize],
+        _around: &mut dyn FnMut(&mut dyn FnMut()),
+    ) -> bool {
+        false
+    }
 }
 
 /// Operations under one guard in mixed work: long enough that its cost does not
@@ -128,6 +140,61 @@ fn lookups<L: InSession>(table: &L, operation: Operation, part: &[usize]) -> Opt
     })
 }
 
+/// Lookups under one guard, as they are timed; writes under one each, so that
+/// what they retire goes as it would.
+fn singly<M: Map + InSession>(
+    table: &M,
+    what: Single,
+    keys: &[usize],
+    around: &mut dyn FnMut(&mut dyn FnMut()),
+) -> bool {
+    match what {
+        Single::Hit | Single::Miss => {
+            let guard = table.guard();
+            for &key in keys {
+                around(&mut || _ = black_box(table.get(key, &guard)));
+            }
+        }
+        Single::Many => {
+            let guard = table.guard();
+            let mut words = [0; 32];
+            for part in keys.chunks_exact(words.len()) {
+                around(&mut || table.get_many(part, &guard, &mut words));
+                black_box(words);
+            }
+        }
+        Single::Session => {
+            let mut session = table.session();
+            for &key in keys {
+                around(&mut || _ = black_box(table.get_in(key, &mut session)));
+            }
+        }
+        Single::Guard => {
+            for _ in keys {
+                around(&mut || drop(black_box(table.guard())));
+            }
+        }
+        Single::Insert => {
+            for &key in keys {
+                let guard = table.guard();
+                around(&mut || _ = black_box(table.get_or_alloc(key, 1, &guard)));
+            }
+        }
+        Single::Free => {
+            for &key in keys {
+                let guard = table.guard();
+                around(&mut || _ = black_box(table.free(key, &guard)));
+            }
+        }
+        Single::FreeAll => {
+            let mut can = false;
+            around(&mut || can = table.free_everything());
+            return can;
+        }
+    }
+    true
+}
+
 struct Written<M>(M);
 
 impl<M: Map + InSession + Send + Sync> Filled for Written<M> {
@@ -147,6 +214,15 @@ impl<M: Map + InSession + Send + Sync> Filled for Written<M> {
         for part in part.chunks(GUARDED) {
             workload::free_all_one_by_one(&self.0, &self.0.guard(), part);
         }
+    }
+
+    fn singly(
+        &self,
+        what: Single,
+        keys: &[usize],
+        around: &mut dyn FnMut(&mut dyn FnMut()),
+    ) -> bool {
+        singly(&self.0, what, keys, around)
     }
 }
 
@@ -302,8 +378,14 @@ const CHASE: Peer = Peer {
     name: "bound-chase",
     fewer: |_| 1,
     most: usize::MAX,
-    filled: |keys| Box::new(Ring(Chase::new(keys))),
+    filled: |keys| Box::new(Ring(Chase::new(keys, false))),
     writes: None,
+};
+
+const CHASE_LARGE: Peer = Peer {
+    name: "bound-chase-2mib",
+    filled: |keys| Box::new(Ring(Chase::new(keys, true))),
+    ..CHASE
 };
 
 /// Every contestant, Umbra first, the bounds last.
@@ -322,9 +404,12 @@ pub fn roster() -> Vec<Peer> {
         #[cfg(have_lfht)]
         LFHT,
         KLP,
-        bound::<P64>(),
-        bound::<P32>(),
+        bound::<P64<false>>(),
+        bound::<P64<true>>(),
+        bound::<P32<false>>(),
+        bound::<P32<true>>(),
         CHASE,
+        CHASE_LARGE,
     ]
 }
 

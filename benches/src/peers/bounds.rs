@@ -3,7 +3,12 @@
 //! [`P64`] and [`P32`] know each object's index without hashing or searching, so
 //! they are arrays that a perfect hash function indexes for free. [`Chase`]
 //! is not a table at all but the latency of one access to the same footprint.
+//!
+//! Each is there twice: in whatever pages the C library has, and (`LARGE`) in
+//! 2 MiB pages. With those a processor looks up an address without reading a
+//! page table, so who has them is compared with a bound that has them too.
 
+use super::array::Array;
 use crate::keys::{BASE, Keys, STRIDE};
 use crate::{Lookup, Payload};
 
@@ -23,29 +28,31 @@ struct Line {
     payload: Payload,
 }
 
+const EMPTY: Line = Line {
+    key: 0,
+    payload: Payload::new(0),
+};
+
 /// A perfectly indexed array whose entry is one cache line: one miss a hit.
 #[derive(Debug)]
-pub struct P64(Box<[Line]>);
+pub struct P64<const LARGE: bool = false>(Array<Line>);
 
-impl Lookup for P64 {
+impl<const LARGE: bool> Lookup for P64<LARGE> {
     type Guard<'a> = ();
-    const NAME: &'static str = "bound-p64";
+    const NAME: &'static str = match LARGE {
+        true => "bound-p64-2mib",
+        false => "bound-p64",
+    };
 
     fn filled(keys: &Keys) -> Self {
-        let mut lines = vec![
-            Line {
-                key: 0,
-                payload: Payload::new(0)
-            };
-            keys.len()
-        ];
+        let mut lines = Array::of(EMPTY, keys.len(), LARGE);
         for (key, word) in keys.pairs() {
             lines[index(key, keys.len())] = Line {
                 key,
                 payload: Payload::new(word),
             };
         }
-        Self(lines.into())
+        Self(lines)
     }
 
     #[inline]
@@ -69,36 +76,35 @@ struct Slot<'a> {
 /// A perfectly indexed array of 32-byte slots that point to the payload's own
 /// line: two dependent misses a hit, one a miss.
 #[derive(Debug)]
-pub struct P32(Box<[Slot<'static>]>);
+pub struct P32<const LARGE: bool = false>(Array<Slot<'static>>);
 
-impl Lookup for P32 {
+impl<const LARGE: bool> Lookup for P32<LARGE> {
     type Guard<'a> = ();
-    const NAME: &'static str = "bound-p32";
+    const NAME: &'static str = match LARGE {
+        true => "bound-p32-2mib",
+        false => "bound-p32",
+    };
 
     /// The entries are leaked. A bound lives as long as its process, and a
     /// plain reference keeps the read path free of any trace of ownership.
     fn filled(keys: &Keys) -> Self {
-        let lines: Vec<_> = keys
-            .pairs()
-            .map(|(key, word)| Line {
-                key,
-                payload: Payload::new(word),
-            })
-            .collect();
-        let mut slots = vec![
-            Slot {
-                key: 0,
-                entry: None
-            };
-            keys.len()
-        ];
+        let mut lines = Array::of(EMPTY, keys.len(), LARGE);
+        for (line, (key, word)) in lines.iter_mut().zip(keys.pairs()) {
+            let payload = Payload::new(word);
+            *line = Line { key, payload };
+        }
+        let none = Slot {
+            key: 0,
+            entry: None,
+        };
+        let mut slots = Array::of(none, keys.len(), LARGE);
         for line in lines.leak() {
             slots[index(line.key, keys.len())] = Slot {
                 key: line.key,
                 entry: Some(line),
             };
         }
-        Self(slots.into())
+        Self(slots)
     }
 
     #[inline]
@@ -118,7 +124,7 @@ impl Lookup for P32 {
 /// A ring of cache lines, each naming the next: the latency of memory at this
 /// footprint, below which no dependent lookup can get.
 #[derive(Debug)]
-pub struct Chase(Box<[ChaseLine]>);
+pub struct Chase(Array<ChaseLine>);
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
@@ -130,13 +136,13 @@ impl Chase {
     /// A ring over as many lines as `keys` has objects, in their order of
     /// lookup.
     #[must_use]
-    pub fn new(keys: &Keys) -> Self {
-        let mut lines = vec![ChaseLine { next: 0 }; keys.len()];
+    pub fn new(keys: &Keys, large: bool) -> Self {
+        let mut lines = Array::of(ChaseLine { next: 0 }, keys.len(), large);
         let line_of = |key| index(key, keys.len());
         for (key, next) in keys.pairs() {
             lines[line_of(key)].next = line_of(next as usize);
         }
-        Self(lines.into())
+        Self(lines)
     }
 
     /// The line of an object that is present.

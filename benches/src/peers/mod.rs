@@ -4,6 +4,7 @@
 //! One test body runs over all of them (`tests.rs`): a contestant that loses or
 //! invents an entry cannot win.
 
+mod array;
 mod bounds;
 mod dash;
 mod flurry;
@@ -36,8 +37,10 @@ crate::no_session!(
     Dash,
     Flurry,
     Klp,
-    P32,
-    P64,
+    P32<false>,
+    P32<true>,
+    P64<false>,
+    P64<true>,
     PapayaBlocking,
     PapayaDefault,
     PapayaSized,

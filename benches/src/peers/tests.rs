@@ -108,8 +108,10 @@ same_body! {
     dashmap: Dash => finds_exactly_what_is_there, writes_take_effect_once;
     sharded_rwlock: Sharded => finds_exactly_what_is_there, writes_take_effect_once;
     klp: Klp => finds_exactly_what_is_there, writes_take_effect_once;
-    bound_p64: P64 => finds_exactly_what_is_there;
-    bound_p32: P32 => finds_exactly_what_is_there;
+    bound_p64: P64<false> => finds_exactly_what_is_there;
+    bound_p64_2mib: P64<true> => finds_exactly_what_is_there;
+    bound_p32: P32<false> => finds_exactly_what_is_there;
+    bound_p32_2mib: P32<true> => finds_exactly_what_is_there;
 }
 
 #[cfg(have_lfht)]
@@ -120,9 +122,10 @@ same_body! {
 #[test]
 fn the_chase_visits_every_line_before_it_is_back() {
     let keys = Keys::new(N);
-    let chase = Chase::new(&keys);
-    assert_eq!(chase.walk(0, N), 0);
-    for steps in 1..100 {
-        assert_ne!(chase.walk(0, steps), 0);
+    for chase in [false, true].map(|large| Chase::new(&keys, large)) {
+        assert_eq!(chase.walk(0, N), 0);
+        for steps in 1..100 {
+            assert_ne!(chase.walk(0, steps), 0);
+        }
     }
 }

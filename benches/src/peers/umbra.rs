@@ -162,4 +162,9 @@ impl Map for Umbra {
     fn free(&self, key: usize, _: &Self::Guard<'_>) -> bool {
         self.0.free(key)
     }
+
+    fn free_everything(&self) -> bool {
+        self.free_all();
+        true
+    }
 }

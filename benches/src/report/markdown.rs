@@ -57,6 +57,7 @@ pub fn tables(report: &Report) -> String {
             loss.unit
         );
     }
+    out.push_str(&super::beyond::markdown(report));
     out.push_str("\n### Each contestant's figure, and as a multiple of Umbra's\n\n");
     for row in &report.rows {
         out.push_str(&figures(row));
@@ -91,13 +92,11 @@ fn figures(row: &Row) -> String {
         .filter(|f| BOUNDS.contains(&f.peer.as_str()));
     let all = std::iter::once(ours).chain(peers(row)).chain(bounds);
     let cell = |figure: &crate::compare::model::Figure| {
-        let ratio = figure.spread.median / ours.spread.median;
-        format!(
-            "{} {} ({}×)",
-            figure.peer,
-            number(figure.spread.median),
-            number(ratio)
-        )
+        let ratio = match super::times(figure, ours) {
+            Some(ratio) => format!(" ({ratio}×)"),
+            None => String::new(),
+        };
+        format!("{} {}{ratio}", figure.peer, number(figure.spread.median))
     };
     let cells: Vec<_> = all.map(cell).collect();
     let notes = match row.notes.is_empty() {

@@ -6,8 +6,12 @@
 //! | [`charts`] | cost against size, latency distributions, growth pauses, as SVG |
 //! | [`page`] | the HTML file: pictures, then tables, then machine and method |
 //! | [`markdown`] | the tables of BENCHMARKS.md, between two marks |
+//! | [`guest`] | rows of what a kernel in a virtual machine said |
+//! | [`beyond`] | what many processors would see, on paper |
 
+pub mod beyond;
 pub mod charts;
+pub mod guest;
 pub mod markdown;
 pub mod page;
 
@@ -43,6 +47,9 @@ pub enum Error {
     /// BENCHMARKS.md without the marks that its tables stand between.
     #[error("the text has no line {0:?}; put it where the tables begin or end")]
     NoMark(&'static str),
+    /// A list of a guest's figures that is none.
+    #[error("not the figures of a guest: {0}")]
+    Guest(String),
     /// The picture could not be drawn.
     #[error("cannot draw the picture {0:?}: {1}")]
     Picture(String, String),
@@ -158,6 +165,12 @@ pub fn losses(report: &Report) -> Vec<Loss> {
         })
     };
     report.rows.iter().filter_map(lost).collect()
+}
+
+/// A figure as a multiple of Umbra's; of nothing there is none.
+fn times(figure: &Figure, ours: &Figure) -> Option<String> {
+    let ratio = figure.spread.median / ours.spread.median;
+    (ours.spread.median != 0.0).then(|| number(ratio))
 }
 
 /// A row's title with its size and pages.

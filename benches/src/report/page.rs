@@ -1,5 +1,6 @@
 //! The HTML page.
 
+use super::beyond::{self, Prediction};
 use super::{Error, Loss, charts, losses, markdown, peers, title, umbra};
 use crate::compare::model::{Figure, Report, Row, Target, Verdict};
 use crate::compare::targets::{BOUNDS, number};
@@ -12,6 +13,7 @@ struct Page<'a> {
     targets: Vec<(String, &'a Target)>,
     reached: usize,
     losses: Vec<Loss>,
+    beyond: Vec<Prediction>,
     tables: Vec<Table>,
     machine: String,
     build: &'a str,
@@ -33,7 +35,7 @@ struct Cells {
     class: &'static str,
 }
 
-fn cells(figure: &Figure, ours: f64) -> Cells {
+fn cells(figure: &Figure, ours: &Figure) -> Cells {
     Cells {
         peer: figure.peer.clone(),
         median: number(figure.spread.median),
@@ -42,7 +44,7 @@ fn cells(figure: &Figure, ours: f64) -> Cells {
             number(figure.spread.q1),
             number(figure.spread.q3)
         ),
-        ratio: number(figure.spread.median / ours),
+        ratio: super::times(figure, ours).unwrap_or_default(),
         class: match BOUNDS.contains(&figure.peer.as_str()) {
             true => "bound",
             false => "",
@@ -60,7 +62,7 @@ fn table(row: &Row) -> Option<Table> {
     Some(Table {
         title: title(row),
         unit: row.unit.clone(),
-        lines: all.map(|f| cells(f, ours.spread.median)).collect(),
+        lines: all.map(|f| cells(f, ours)).collect(),
         notes: row.notes.clone(),
     })
 }
@@ -83,6 +85,7 @@ pub fn html(report: &Report) -> Result<String, Error> {
             .count(),
         targets,
         losses: losses(report),
+        beyond: beyond::predictions(report),
         tables: report.rows.iter().filter_map(table).collect(),
         machine: markdown::machine(&report.machine),
         build: &report.machine.build,

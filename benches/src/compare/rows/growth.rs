@@ -10,7 +10,7 @@ use super::super::model::{Row, Tail};
 use super::super::peer::{Peer, Writes};
 use super::super::stats::Distribution;
 use super::super::targets::number;
-use super::{Kind, Spec, full_id, series};
+use super::{Kind, Spec, series};
 use crate::keys::Keys;
 
 /// Runs the growth rows among `specs`.
@@ -23,7 +23,7 @@ pub(super) fn rows(
     done: &mut dyn FnMut(Row),
 ) {
     for spec in specs {
-        say(&full_id(spec));
+        say(&spec.full_id());
         done(match spec.kind {
             Kind::GrowTotal => {
                 let mut series = series(peers);
