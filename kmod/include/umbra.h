@@ -279,6 +279,8 @@ void umbra_barrier(void);
  *	state in, or takes the place of the last patch that has it
  * @UMBRA_REVERSE: the request that ran the counterpart is taken back on demand
  * @UMBRA_FAILED: the request that ran the counterpart failed later on
+ * @UMBRA_FORCED: the clean-up that a forced transition put off is made up for:
+ *	no task is in the old code any more
  */
 enum umbra_reason {
 	UMBRA_ENABLE,
@@ -286,6 +288,7 @@ enum umbra_reason {
 	UMBRA_REPLACE,
 	UMBRA_REVERSE,
 	UMBRA_FAILED,
+	UMBRA_FORCED,
 };
 
 /**

@@ -3,17 +3,18 @@
 //! # Structure
 //! ```text
 //!  Core -- body --> Body                                  (null: the type is empty)
-//!            depth = 2, directory: slot 00 -> segment     segment: 252 lines of 64
-//!                                  slot 01 -> segment     bytes, each a head and
-//!                                  slot 10 -> segment     seven lanes
+//!            depth = 2, directory: slot 00 -> segment     segment: 252 lines, each a
+//!                                  slot 01 -> segment     head and seven slots; the
+//!                                  slot 10 -> segment     heads together
 //!                                  slot 11    (null: as slot 01)
 //!            attic: what found no lane
 //! ```
-//! The hash's low bits choose the segment, its top bits the line, six more are the
+//! The hash's low bits choose the segment, its top bits the line, seven more are the
 //! fingerprint. A line's head has the fingerprints of its seven lanes, so a lookup
-//! that misses reads one cache line, and one that hits reads the entry besides
-//! (G1). A line that is full says so (`EXTENDED`), and then the lookup goes to the
-//! attic too: [`attic`].
+//! that misses reads the head, which shares a cache line with seven others, and one
+//! that hits reads the slot and the entry besides (G1). A line that is full says so
+//! (`EXTENDED`), and then the lookup goes to its neighbours and the attic too:
+//! [`find`], [`attic`].
 //!
 //! # Growth
 //! A segment that is full enough is split: two heirs are allocated, the old lines
@@ -21,7 +22,8 @@
 //! it, and the heirs put into the directory: [`segment`], [`body`]. Whoever meets
 //! a frozen line helps, and every step is one CAS from a value that never comes
 //! back, so helpers may be late. Entries never move (G4), only references to them.
-//! Without memory nothing is split, and the attic takes what does not fit.
+//! Without memory nothing is split, and the attic takes what does not fit. A type that
+//! has been emptied gives its lines back: [`shrink`].
 //!
 //! # One variable an object
 //! Two insertions of one object meet in the head of its line: each looks through
