@@ -151,6 +151,12 @@ impl Busy {
         closed.then_some(phase)
     }
 
+    /// Whether an attempt goes on, as far as is known.
+    fn is_at(&self, phase: usize) -> bool {
+        // Relaxed: a look, to save further steps.
+        self.phase.load(Ordering::Relaxed) == phase
+    }
+
     /// Ends an attempt; false if an insertion has.
     fn end(&self, phase: usize, state: usize) -> bool {
         // Relaxed, both ways: the value decides, and nothing is read through it.
@@ -228,6 +234,9 @@ impl<P: Platform> Core<P> {
             }
             None => return Progress::Done,
         };
+        if !body.busy.is_at(attempt.phase) {
+            return Progress::Done;
+        }
         // Relaxed: as in `is_empty_at`.
         if attempt.slot <= body.mask.load(Ordering::Relaxed) {
             // SAFETY: under the guard; the counters were closed.
