@@ -1,24 +1,59 @@
 //! `cargo xtask bench --report`: the comparison with peers and bounds, as one
 //! HTML file.
 //!
-//! Rows of the table of speeds first, then the cost of lookups at sizes between
-//! and beyond them; both runs become one page.
+//! | measured | by |
+//! |---|---|
+//! | every row of the table of speeds | `compare` |
+//! | lookups at sizes between and beyond them | `compare --sizes` |
+//! | memory at 100M entries, not in a quick run | `compare --sizes`, few contestants |
+//! | instructions in a kernel | the guest `bench`, in a virtual machine |
+//!
+//! All of it becomes one page.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use crate::deps::{self, Consent};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::paths::{self, Paths};
 use crate::proc;
+use crate::protocol::Message;
 use crate::suite::cargo;
 use crate::ui::{self, Task};
+use crate::vm::{self, Machine};
+use crate::{kernel, modules};
 
-/// Rows that are measured at other sizes than their targets', as `--rows` takes
-/// them, and those sizes. A quick run leaves out what takes long to fill.
-const ROWS: &str = "get-hit,get-miss";
-const SIZES: &str = "10k,100k,4M,16M";
-const QUICK_SIZES: &str = "10k,100k";
+/// A run of `compare` beside the one over the whole table.
+struct Sweep {
+    what: &'static str,
+    file: &'static str,
+    rows: &'static str,
+    /// In full, and in a quick run: what takes long to fill is left out.
+    sizes: [&'static str; 2],
+    /// All, if empty.
+    peers: &'static str,
+}
+
+const SWEEPS: [Sweep; 2] = [
+    Sweep {
+        what: "lookups at other sizes",
+        file: "sizes.json",
+        rows: "get-hit,get-miss",
+        sizes: ["10k,100k,4M,10M,16M", "10k,100k"],
+        peers: "",
+    },
+    Sweep {
+        what: "memory at 100M entries",
+        file: "memory.json",
+        rows: "memory",
+        sizes: ["100M", ""],
+        peers: "papaya-sized,sharded-rwlock",
+    },
+];
+
+/// The guest script, and the series of its kernel.
+const GUEST: (&str, &str) = ("bench", "6.1");
 
 /// Measures, and writes the page.
 pub(crate) fn run(paths: &Paths, yes: bool, quick: bool) -> Result<()> {
@@ -40,18 +75,46 @@ pub(crate) fn run(paths: &Paths, yes: bool, quick: bool) -> Result<()> {
         }
         step(paths, what, compare)
     };
-    let (rows, sizes) = (target.join("rows.json"), target.join("sizes.json"));
+    let rows = target.join("rows.json");
     measure("every row of the table of speeds", &[], &rows)?;
-    let at = if quick { QUICK_SIZES } else { SIZES };
-    let sweep = ["--rows", ROWS, "--sizes", at];
-    measure("lookups at other sizes", &sweep, &sizes)?;
+    let mut runs = Vec::new();
+    for sweep in &SWEEPS {
+        let sizes = sweep.sizes[usize::from(quick)];
+        if sizes.is_empty() {
+            continue;
+        }
+        let json = target.join(sweep.file);
+        let mut arguments = vec!["--rows", sweep.rows, "--sizes", sizes];
+        if !sweep.peers.is_empty() {
+            arguments.extend(["--peers", sweep.peers]);
+        }
+        measure(sweep.what, &arguments, &json)?;
+        runs.push(json);
+    }
+    // Of a row in several, the last one's counts.
+    runs.push(rows);
+    let guest = target.join("guest.json");
+    figures(paths, &guest)?;
 
     let page = target.join("report.html");
     let mut report = bin("report");
-    report.arg("--html").arg(&page).args([&sizes, &rows]);
+    report.arg("--html").arg(&page);
+    report.arg("--guest").arg(&guest).args(&runs);
     step(paths, "the page", report)?;
     ui::note(&format!("the report: {}", paths::short(&page)));
     Ok(())
+}
+
+/// Counts instructions in a kernel, and writes the figures as a list.
+fn figures(paths: &Paths, file: &Path) -> Result<()> {
+    let kernel = kernel::get(paths, GUEST.1, false)?;
+    let modules = modules::build(paths, &kernel)?;
+    let run = vm::boot(paths, &kernel, &modules, &Machine::usual(GUEST.0))?;
+    run.verdict(GUEST.0)?;
+    let figure = |m: &&Message| matches!(m, Message::Figure { .. });
+    let figures: Vec<_> = run.outcome.messages.iter().filter(figure).collect();
+    let text = serde_json::to_string_pretty(&figures).unwrap_or_default();
+    fs::write(file, text).map_err(Error::io("write", file))
 }
 
 fn step(paths: &Paths, what: &str, command: Command) -> Result<()> {
