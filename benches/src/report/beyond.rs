@@ -57,7 +57,7 @@ impl Prediction {
     pub fn cells(&self) -> [String; 6] {
         let limit = match self.queue {
             true => "lines that hits have in common",
-            false => "memory",
+            false => "no common line",
         };
         [
             self.peer.clone(),
