@@ -257,8 +257,9 @@ impl Entry {
     /// The variable will not exist; the caller reserved it.
     pub(super) fn cancel(self) {
         let dead = bits(self.class(), State::Dead);
-        // Relaxed: nobody reads the data of a dead entry.
-        self.meta().store(dead, Ordering::Relaxed);
+        // Release: pairs with the acquire in `state`: who takes the object's place
+        // because this one is dead does so after us.
+        self.meta().store(dead, Ordering::Release);
     }
 
     /// Takes a live entry out of the table's sight. True for exactly one caller.
@@ -281,10 +282,10 @@ impl Entry {
     /// Sets the entry that waits behind this one, which is dead and the caller's.
     pub(super) fn set_next(self, next: *mut Header) {
         let tag = self.class() << CLASS_SHIFT | State::Dead as usize;
-        // Relaxed: a reader sees a dead entry either way; the list that the entry
-        // is put on publishes the pointer.
+        // Release: as in `cancel`, for this store ends what `kill` released. (The list
+        // that the entry is put on publishes the pointer.)
         self.meta()
-            .store(next.map_addr(|a| a | tag), Ordering::Relaxed);
+            .store(next.map_addr(|a| a | tag), Ordering::Release);
     }
 
     /// What [`set_next`](Self::set_next) set; the entry is the caller's.

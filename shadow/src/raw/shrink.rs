@@ -14,8 +14,9 @@
 //! is gone, takes it out of its type and makes another. The phase counts the attempts,
 //! so that one cannot be concluded after another has begun.
 //!
-//! A type is looked at when the last of its variables has been destroyed, and keeps what
-//! fits into a segment.
+//! A type is looked at when the last of its variables has been destroyed; one that never
+//! had a second segment keeps what it has. The next insertion makes a body, as the first
+//! one did.
 
 use core::ptr::NonNull;
 
@@ -28,7 +29,7 @@ use crate::sync::{AtomicUsize, Ordering};
 
 /// In a counter: it is closed.
 const CLOSED: usize = 1 << (usize::BITS - 1);
-/// Segments that an empty type may keep.
+/// Segments that an empty type may have and keep.
 const KEPT: usize = if crate::TINY { 0 } else { 1 };
 
 /// The phase's low bits; the attempts are above.

@@ -118,6 +118,7 @@ impl<P: Platform> Core<P> {
             (&raw mut (*core).generation).write(AtomicUsize::new(0));
             fill(&raw mut (*core).sizes, || AtomicUsize::new(0));
             (&raw mut (*core).limbo).write(Limbo::new(default_dtor));
+            (&raw mut (*core).shrinking).write(Cell::new(None));
             Stripes::init(&raw mut (*core).entries);
             Stripes::init(&raw mut (*core).bytes);
         }
