@@ -72,6 +72,10 @@ impl Clone {
             .args(["--", "--save-summary=json"])
             .current_dir(self.scratch.path("umbra"))
             .env("CARGO_TARGET_DIR", &self.target)
+            // Each count builds anew. Without optimisation across crates that is
+            // one crate or two, and it is the gate that is proven, not the code.
+            .env("CARGO_PROFILE_BENCH_LTO", "off")
+            .env("CARGO_PROFILE_BENCH_DEBUG", "line-tables-only")
             .stdout(Stdio::null())
             .status();
         assert!(status.expect("cargo").success(), "with {inserted:?}");
