@@ -87,6 +87,8 @@ enum Error {
     },
     #[error("the run with 2 MiB pages failed ({0}); its own message is above")]
     HugePages(std::process::ExitStatus),
+    #[error("shared lines were not counted: {0}")]
+    Lines(#[from] lines::Error),
     #[error("cannot play the operations to be traced: {0}")]
     Play(std::io::Error),
 }
@@ -169,7 +171,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
             report.rows.extend(with_huge_pages()?);
         }
         if has(Process::Traced) {
-            report.rows.extend(traced(&specs));
+            report.rows.extend(traced(&specs)?);
         }
     }
     // Sizes are run one after the other; the table keeps the catalogue's order.
@@ -196,10 +198,11 @@ fn contestants(cli: &Cli) -> Vec<peer::Peer> {
 }
 
 /// Runs this program again under valgrind. Without valgrind there are no rows.
-fn traced(specs: &[Spec]) -> Vec<Row> {
+fn traced(specs: &[Spec]) -> Result<Vec<Row>, Error> {
     say("counting shared lines");
-    // Not /proc/self/exe, which would be valgrind itself.
-    let program = std::env::current_exe().unwrap_or_default();
+    // Not /proc/self/exe, which would be valgrind itself; and not the program's
+    // path, where another build may be by now.
+    let program = format!("/proc/{}/exe", std::process::id());
     let mut valgrind = Command::new("valgrind");
     valgrind
         .args(["--tool=lackey", "--trace-mem=yes", "--basic-counts=no"])
@@ -208,15 +211,16 @@ fn traced(specs: &[Spec]) -> Vec<Row> {
         .arg("--play");
     let counted = match lines::count(valgrind) {
         Ok(counted) => counted,
-        Err(error) => {
+        Err(error @ lines::Error::Valgrind(_)) => {
             eprintln!("compare: shared lines are left out: {error}");
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        Err(error) => return Err(Error::Lines(error)),
     };
     let row = |spec: &Spec| lines::row(spec, &counted);
     let rows: Vec<_> = specs.iter().filter_map(row).collect();
     rows.iter().for_each(finished);
-    rows
+    Ok(rows)
 }
 
 /// Progress on one line, where somebody watches.
