@@ -171,7 +171,7 @@ pub(super) unsafe fn mark(node: *mut Node) {
             (*node).next.compare_exchange_weak(
                 next,
                 next.map_addr(|a| a | MARK),
-                Ordering::Release,
+                Ordering::Release, // pairs with the loads of `next`
                 Ordering::Relaxed, // only tried again
             )
         } {

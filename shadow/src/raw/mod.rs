@@ -48,6 +48,7 @@ mod change;
 mod entry;
 mod find;
 mod growth;
+mod insert;
 mod limbo;
 mod line;
 mod list;

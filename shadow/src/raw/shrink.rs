@@ -93,7 +93,7 @@ impl Busy {
                         phase,
                         phase & !STATE,
                         Ordering::Relaxed,
-                        Ordering::Acquire,
+                        Ordering::Acquire, // pairs with `close`, as in `reserve`
                     );
                     phase = opened.map_or_else(|now| now, |was| was & !STATE);
                 }
@@ -165,8 +165,8 @@ impl Busy {
             .compare_exchange(
                 phase,
                 phase & !STATE | state,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Relaxed, // the value decides
+                Ordering::Relaxed, // an insertion has ended it
             )
             .is_ok()
     }

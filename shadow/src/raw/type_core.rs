@@ -12,14 +12,12 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::blocks::{fill, null};
-use super::body::{Body, Place};
-use super::change::Step;
-use super::entry::{Dtor, Entry, SIZES, Spare, Unmade, Wanted};
+use super::body::Body;
+use super::entry::{Dtor, Entry, SIZES};
 use super::limbo::Limbo;
 use super::shrink::Attempt;
 use super::stripes::Stripes;
-use crate::context;
-use crate::error::{AllocError, OutOfMemory};
+use crate::error::OutOfMemory;
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
 
@@ -74,20 +72,6 @@ pub(crate) struct Core<P: Platform> {
     pub(super) shrinking: Cell<Option<Attempt<P>>>,
     entries: Stripes,
     bytes: Stripes,
-}
-
-/// An entry with somebody's constructor about to run on its data.
-///
-/// Dropped without [`publish`](Self::publish) (the constructor failed, or
-/// unwinds) it takes the entry out again.
-struct Reservation<'a, P: Platform> {
-    core: &'a Core<P>,
-    body: NonNull<Body<P>>,
-    entry: Entry,
-    place: Place,
-    /// The table is to grow.
-    grow: bool,
-    hash: u64,
 }
 
 impl<P: Platform> Core<P> {
@@ -249,11 +233,8 @@ impl<P: Platform> Core<P> {
     // Always inlined: in a loop over objects its constants are loaded once.
     #[inline(always)]
     fn entry_of(&self, obj: usize, _guard: &P::Guard) -> Option<Entry> {
-        // Acquire: pairs with the release CAS in `body_for_insert`: the body's
-        // initial contents are visible.
-        let body = self.body.load(Ordering::Acquire);
         // SAFETY: the guard is older than the pointer, so the body is kept.
-        let body = unsafe { body.as_ref() }?;
+        let body = unsafe { self.body_now()?.as_ref() };
         if obj == 0 {
             // SAFETY: as above.
             return unsafe { body.get_null() };
@@ -285,46 +266,29 @@ impl<P: Platform> Core<P> {
 
     /// Looks up a few objects, each step for all of them before the next.
     pub(crate) fn get_batch(&self, objs: &[usize], found: &mut [Option<NonNull<u8>>]) {
-        // Acquire: as in `entry_of`.
-        let body = self.body.load(Ordering::Acquire);
-        // SAFETY: the caller's guard is older than the pointer.
-        match unsafe { body.as_ref() } {
-            // SAFETY: as above.
-            Some(body) => unsafe { body.get_batch(self, objs, found) },
+        match self.body_now() {
+            // SAFETY: the caller's guard is older than the pointer.
+            Some(body) => unsafe { body.as_ref().get_batch(self, objs, found) },
             None => found.fill(None),
         }
     }
 
     /// The body, if there is one; good under a guard taken before.
+    #[inline(always)]
     pub(super) fn body_now(&self) -> Option<NonNull<Body<P>>> {
-        // Acquire: as in `entry_of`.
+        // Acquire: pairs with the release CAS in `body_for_insert`: the body's
+        // initial contents are visible.
         NonNull::new(self.body.load(Ordering::Acquire))
-    }
-
-    /// Takes this body out of the type; true for who does it, if it is still there.
-    pub(super) fn take_body(&self, body: NonNull<Body<P>>) -> bool {
-        // Acquire: as in `free_all`. Relaxed on failure: another one has done it.
-        self.body
-            .compare_exchange(
-                body.as_ptr(),
-                core::ptr::null_mut(),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            )
-            .is_ok()
-    }
-
-    /// Whether there are entries, live or pending; about.
-    pub(super) fn has_entries(&self) -> bool {
-        // Relaxed: a statistic.
-        self.entries.sum(Ordering::Relaxed) != 0
     }
 
     /// The body, made if there is none. The pointer is only good under a guard
     /// taken before this call.
-    fn body_for_insert(&self, this: NonNull<Self>, flags: AllocFlags) -> Option<NonNull<Body<P>>> {
-        // Acquire: as in `get`.
-        if let Some(body) = NonNull::new(self.body.load(Ordering::Acquire)) {
+    pub(super) fn body_for_insert(
+        &self,
+        this: NonNull<Self>,
+        flags: AllocFlags,
+    ) -> Option<NonNull<Body<P>>> {
+        if let Some(body) = self.body_now() {
             return Some(body);
         }
         // SAFETY: `this` is alive, being `self`.
@@ -346,116 +310,24 @@ impl<P: Platform> Core<P> {
         }
     }
 
-    /// Finds the variable of `obj`, or reserves, constructs and publishes one.
-    /// `Ok` is a new one's data.
-    pub(crate) fn insert<E>(
-        this: NonNull<Self>,
-        obj: usize,
-        size: usize,
-        cookie: u64,
-        flags: AllocFlags,
-        ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
-    ) -> Result<NonNull<u8>, AllocError<E>> {
-        // SAFETY: the caller's handle keeps the core.
-        let core = unsafe { this.as_ref() };
-        let hash = core.hash(obj);
-        let make = |prefixed| {
-            let wanted = Wanted {
-                obj,
-                hash,
-                size,
-                cookie,
-                prefixed,
-            };
-            Entry::new(core, &wanted, flags).map_err(|e| match e {
-                Unmade::Layout => AllocError::Layout,
-                Unmade::OutOfMemory => AllocError::OutOfMemory,
-            })
-        };
-        // Made before the first look, for nearly always there is no variable yet. If
-        // it cannot be, one that is there is still found.
-        let first = make(false).map_err(|e| core.find(obj).map_or(e, AllocError::Exists))?;
-        let mut spare = Spare {
-            core,
-            entry: Some(first),
-            seen: false,
-        };
-        let mut waited = 0;
-        let reserved = loop {
-            // A body to insert into must exist before the guard is taken, for
-            // making it may sleep.
-            // Relaxed: only whether there is one.
-            if core.body.load(Ordering::Relaxed).is_null()
-                && core.body_for_insert(this, flags).is_none()
-            {
-                return Err(AllocError::OutOfMemory);
-            }
-            let guard = core.platform.pin();
-            // Acquire: as in `get`.
-            let Some(body) = NonNull::new(core.body.load(Ordering::Acquire)) else {
-                continue;
-            };
-            // SAFETY: loaded under the guard; the spare entry is ours.
-            let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare) };
-            match step {
-                Step::Exists(entry) => return Err(AllocError::Exists(entry.data())),
-                Step::Done(entry, place, grow) => {
-                    break Reservation {
-                        core,
-                        body,
-                        entry,
-                        place,
-                        grow,
-                        hash,
-                    };
-                }
-                Step::Worn => {
-                    // SAFETY: loaded under the guard. Relaxed: ordered as in
-                    // `Body::insert`. The body stays while it counts us.
-                    let used = unsafe { body.as_ref() };
-                    if !used.busy.reserve(hash) {
-                        core.detach(body);
-                        continue;
-                    }
-                    drop(guard);
-                    let renewed = used.renew(hash, core, flags);
-                    used.busy.settle(hash);
-                    if !renewed {
-                        return Err(AllocError::OutOfMemory);
-                    }
-                }
-                Step::Gone => core.detach(body),
-                Step::Wait => {
-                    drop(guard);
-                    context::wait_for_ctor(this.addr().get(), obj);
-                    if !core.platform.relax(flags, waited) {
-                        return Err(AllocError::Busy);
-                    }
-                    waited = waited.saturating_add(1);
-                }
-                Step::Spent(entry) => {
-                    drop(guard);
-                    spare.seen = false;
-                    // SAFETY: `insert` took it to Dead and unlinked it.
-                    unsafe { core.retire(entry, core.limbo.without_dtor()) };
-                }
-                Step::NeedEntry(prefixed) => {
-                    drop(guard);
-                    spare.discard();
-                    spare.entry = Some(make(prefixed)?);
-                }
-            }
-        };
-        // No guard from here on: the constructor may sleep and use the table, and
-        // growing may allocate. The reservation keeps the body.
-        let made = {
-            let _in = context::constructing(this.addr().get(), obj);
-            ctor(reserved.entry.data())
-        };
-        made.map_err(AllocError::Ctor)?;
-        let data = reserved.publish(flags);
-        core.platform.assist();
-        Ok(data)
+    /// Takes this body out of the type; true for who does it, if it is still there.
+    pub(super) fn take_body(&self, body: NonNull<Body<P>>) -> bool {
+        self.body
+            .compare_exchange(
+                body.as_ptr(),
+                core::ptr::null_mut(),
+                // Acquire: as in `free_all`: we hand the body's contents on.
+                Ordering::Acquire,
+                // Relaxed: another one has taken it.
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// Whether there are entries, live or pending; about.
+    pub(super) fn has_entries(&self) -> bool {
+        // Relaxed: a statistic.
+        self.entries.sum(Ordering::Relaxed) != 0
     }
 
     /// Frees the variable of `obj`; the type's destructor runs after the grace
@@ -495,12 +367,11 @@ impl<P: Platform> Core<P> {
     fn take(&self, obj: usize, then: impl FnOnce(Entry)) -> bool {
         let hash = self.hash(obj);
         let guard = self.platform.pin();
-        // Acquire: as in `entry_of`.
-        let body = self.body.load(Ordering::Acquire);
-        // SAFETY: loaded under the guard.
-        let Some(body) = (unsafe { body.as_ref() }) else {
+        let Some(body) = self.body_now() else {
             return false;
         };
+        // SAFETY: loaded under the guard.
+        let body = unsafe { body.as_ref() };
         // SAFETY: as above.
         let Some((found, place)) = (unsafe { body.find(hash, obj) }) else {
             return false;
@@ -536,24 +407,21 @@ impl<P: Platform> Core<P> {
         let (mut at, mut first) = (Some(0), None);
         while let Some(prefix) = at {
             let _guard = self.platform.pin();
-            // Acquire: as in `entry_of`.
-            let body = self.body.load(Ordering::Acquire);
+            let Some(body) = self.body_now() else { return };
             // What was freed at once is not walked any more. (Its address may
             // come back: then variables that are new all through are.)
-            if body.is_null() || *first.get_or_insert(body) != body {
+            if *first.get_or_insert(body) != body {
                 return;
             }
             // SAFETY: loaded under the guard.
-            at = unsafe { (*body).for_each_from(prefix, f) };
+            at = unsafe { body.as_ref().for_each_from(prefix, f) };
         }
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let _guard = self.platform.pin();
-        // Acquire: as in `entry_of`.
-        let body = self.body.load(Ordering::Acquire);
         // SAFETY: loaded under the guard.
-        let body = unsafe { body.as_ref() };
+        let body = unsafe { self.body_now().map(|body| body.as_ref()) };
         // SAFETY: as above.
         let seen = unsafe { body.map(|body| body.counts()) }.unwrap_or_default();
         // SAFETY: as above.
@@ -572,43 +440,8 @@ impl<P: Platform> Core<P> {
 
     pub(crate) fn live(&self) -> usize {
         let _guard = self.platform.pin();
-        // Acquire: as in `entry_of`.
-        let body = self.body.load(Ordering::Acquire);
+        let body = self.body_now();
         // SAFETY: loaded under the guard.
-        unsafe { body.as_ref().map_or(0, |body| body.counts().live) }
-    }
-}
-
-impl<P: Platform> Reservation<'_, P> {
-    /// Makes the constructed variable visible, then looks after the table: who
-    /// waits for the variable does not wait for that.
-    fn publish(self, flags: AllocFlags) -> NonNull<u8> {
-        let data = self.entry.data();
-        self.entry.publish();
-        // SAFETY: the reservation (`busy`) keeps the body until `settle`.
-        let body = unsafe { self.body.as_ref() };
-        if self.grow {
-            body.grow(self.hash, self.core, flags);
-        }
-        body.busy.settle(self.hash);
-        core::mem::forget(self);
-        data
-    }
-}
-
-impl<P: Platform> Drop for Reservation<'_, P> {
-    fn drop(&mut self) {
-        let guard = self.core.platform.pin();
-        // SAFETY: the reservation keeps the body; the guard keeps the nodes that
-        // the search meets.
-        unsafe {
-            let body = self.body.as_ref();
-            self.entry.cancel();
-            body.unlink(self.core, self.hash, self.entry, self.place);
-            body.busy.settle(self.hash);
-        }
-        drop(guard);
-        // SAFETY: dead and unlinked by us, who alone may leave RESERVED.
-        unsafe { self.core.retire(self.entry, self.core.limbo.without_dtor()) };
+        unsafe { body.map_or(0, |body| body.as_ref().counts().live) }
     }
 }

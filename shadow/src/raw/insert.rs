@@ -1,0 +1,176 @@
+//! Insertion: an entry is made, reserved, constructed and published.
+//!
+//! ```text
+//!  entry made -> guard: body looked through, entry put in (change) -> no guard: ctor
+//!      -> published -> grown, if the count says so
+//! ```
+//! Whatever stands in the way (another's constructor, a worn head, a body that is
+//! given up, a prefix that is needed) is dealt with outside of the guard, and the look
+//! is repeated.
+
+use core::ptr::NonNull;
+
+use super::body::{Body, Place};
+use super::change::Step;
+use super::entry::{Entry, Spare, Unmade, Wanted};
+use super::type_core::Core;
+use crate::context;
+use crate::error::AllocError;
+use crate::platform::{AllocFlags, Platform};
+
+/// An entry with somebody's constructor about to run on its data.
+///
+/// Dropped without [`publish`](Self::publish) (the constructor failed, or
+/// unwinds) it takes the entry out again.
+struct Reservation<'a, P: Platform> {
+    core: &'a Core<P>,
+    body: NonNull<Body<P>>,
+    entry: Entry,
+    place: Place,
+    /// The table is to grow.
+    grow: bool,
+    hash: u64,
+}
+
+impl<P: Platform> Core<P> {
+    /// Finds the variable of `obj`, or reserves, constructs and publishes one.
+    /// `Ok` is a new one's data.
+    pub(crate) fn insert<E>(
+        this: NonNull<Self>,
+        obj: usize,
+        size: usize,
+        cookie: u64,
+        flags: AllocFlags,
+        ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
+    ) -> Result<NonNull<u8>, AllocError<E>> {
+        // SAFETY: the caller's handle keeps the core.
+        let core = unsafe { this.as_ref() };
+        let hash = core.hash(obj);
+        let make = |prefixed| {
+            let wanted = Wanted {
+                obj,
+                hash,
+                size,
+                cookie,
+                prefixed,
+            };
+            Entry::new(core, &wanted, flags).map_err(|e| match e {
+                Unmade::Layout => AllocError::Layout,
+                Unmade::OutOfMemory => AllocError::OutOfMemory,
+            })
+        };
+        // Made before the first look, for nearly always there is no variable yet. If
+        // it cannot be, one that is there is still found.
+        let first = make(false).map_err(|e| core.find(obj).map_or(e, AllocError::Exists))?;
+        let mut spare = Spare {
+            core,
+            entry: Some(first),
+            seen: false,
+        };
+        let mut waited = 0;
+        let reserved = loop {
+            // A body to insert into must exist before the guard is taken, for
+            // making it may sleep.
+            if core.body_for_insert(this, flags).is_none() {
+                return Err(AllocError::OutOfMemory);
+            }
+            let guard = core.platform().pin();
+            let Some(body) = core.body_now() else {
+                continue;
+            };
+            // SAFETY: loaded under the guard; the spare entry is ours.
+            let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare) };
+            match step {
+                Step::Exists(entry) => return Err(AllocError::Exists(entry.data())),
+                Step::Done(entry, place, grow) => {
+                    break Reservation {
+                        core,
+                        body,
+                        entry,
+                        place,
+                        grow,
+                        hash,
+                    };
+                }
+                Step::Worn => {
+                    // SAFETY: loaded under the guard; it stays while it counts us.
+                    let used = unsafe { body.as_ref() };
+                    if !used.busy.reserve(hash) {
+                        core.detach(body);
+                        continue;
+                    }
+                    drop(guard);
+                    let renewed = used.renew(hash, core, flags);
+                    used.busy.settle(hash);
+                    if !renewed {
+                        return Err(AllocError::OutOfMemory);
+                    }
+                }
+                Step::Gone => core.detach(body),
+                Step::Wait => {
+                    drop(guard);
+                    context::wait_for_ctor(this.addr().get(), obj);
+                    if !core.platform().relax(flags, waited) {
+                        return Err(AllocError::Busy);
+                    }
+                    waited = waited.saturating_add(1);
+                }
+                Step::Spent(entry) => {
+                    drop(guard);
+                    spare.seen = false;
+                    // SAFETY: `insert` took it to Dead and unlinked it.
+                    unsafe { core.retire(entry, core.limbo.without_dtor()) };
+                }
+                Step::NeedEntry(prefixed) => {
+                    drop(guard);
+                    spare.discard();
+                    spare.entry = Some(make(prefixed)?);
+                }
+            }
+        };
+        // No guard from here on: the constructor may sleep and use the table, and
+        // growing may allocate. The reservation keeps the body.
+        let made = {
+            let _in = context::constructing(this.addr().get(), obj);
+            ctor(reserved.entry.data())
+        };
+        made.map_err(AllocError::Ctor)?;
+        let data = reserved.publish(flags);
+        core.platform().assist();
+        Ok(data)
+    }
+}
+
+impl<P: Platform> Reservation<'_, P> {
+    /// Makes the constructed variable visible, then looks after the table: who
+    /// waits for the variable does not wait for that.
+    fn publish(self, flags: AllocFlags) -> NonNull<u8> {
+        let data = self.entry.data();
+        self.entry.publish();
+        // SAFETY: the reservation (`busy`) keeps the body until `settle`.
+        let body = unsafe { self.body.as_ref() };
+        if self.grow {
+            body.grow(self.hash, self.core, flags);
+        }
+        body.busy.settle(self.hash);
+        core::mem::forget(self);
+        data
+    }
+}
+
+impl<P: Platform> Drop for Reservation<'_, P> {
+    fn drop(&mut self) {
+        let guard = self.core.platform().pin();
+        // SAFETY: the reservation keeps the body; the guard keeps the nodes that
+        // the search meets.
+        unsafe {
+            let body = self.body.as_ref();
+            self.entry.cancel();
+            body.unlink(self.core, self.hash, self.entry, self.place);
+            body.busy.settle(self.hash);
+        }
+        drop(guard);
+        // SAFETY: dead and unlinked by us, who alone may leave RESERVED.
+        unsafe { self.core.retire(self.entry, self.core.limbo.without_dtor()) };
+    }
+}
