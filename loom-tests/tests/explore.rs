@@ -48,6 +48,36 @@ fn run(environment: &[(&str, &str)]) -> (bool, String) {
     )
 }
 
+/// Models that are compiled without loom would pass, and check nothing.
+#[test]
+fn a_build_without_the_cfgs_is_an_error() {
+    let said = |flags: &[&str]| {
+        let output = Command::new("rustc")
+            .args(["--edition=2024", "--crate-type=lib", "--emit=metadata"])
+            .args([
+                "-o",
+                "/dev/null",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs"),
+            ])
+            .args(flags)
+            .output()
+            .expect("rustc is there");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (ours, theirs) = (
+        "its configuration brings --cfg loom",
+        "crossbeam-epoch is not under loom",
+    );
+    let none = said(&[]);
+    assert!(none.contains(ours) && none.contains(theirs), "{none}");
+    let half = said(&["--cfg", "loom"]);
+    assert!(!half.contains(ours) && half.contains(theirs), "{half}");
+    // It fails for its dependencies only, which are not given here.
+    let both = said(&["--cfg", "loom", "--cfg", "crossbeam_loom"]);
+    assert!(!both.contains(ours) && !both.contains(theirs), "{both}");
+}
+
 #[test]
 fn an_environment_that_cuts_a_model_short_is_an_error() {
     for limit in ["LOOM_MAX_PERMUTATIONS", "LOOM_MAX_DURATION"] {

@@ -25,6 +25,7 @@ mod proc;
 mod protocol;
 mod qemu;
 mod report;
+mod results;
 mod session;
 mod stock;
 mod suite;

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::paths::{self, Paths};
 use crate::pool::{self, Ended, Source, Work};
 use crate::report::{table, thousands};
+use crate::results;
 use crate::ui::{self, Task};
 
 /// The time that the quick run has, building aside.
@@ -48,6 +49,9 @@ pub(crate) struct LoomArgs {
     /// Show the failing execution that an earlier run saved, step by step
     #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "model"])]
     replay: Option<PathBuf>,
+    /// Write what was explored to loom-tests/RESULTS.md
+    #[arg(long, conflicts_with_all = ["full", "model", "replay"])]
+    write: bool,
 }
 
 /// Explores the models, and shows the schedules of those that fail. Says how
@@ -237,10 +241,8 @@ fn finish(
         ui::note(&format!("as JSON: {}", paths::short(&file)));
     }
     let rows: Vec<Vec<String>> = outcomes.iter().map(|o| row(o)).collect();
-    println!(
-        "{}",
-        table(&["model", "verdict", "executions", "time", "extent"], &rows)
-    );
+    let head = ["model", "verdict", "executions", "time", "extent"];
+    println!("{}", table(&head, &rows));
     let count = |v: Verdict| outcomes.iter().filter(|o| o.verdict == v).count();
     let (green, cut) = (count(Verdict::Green), count(Verdict::Cut));
     let bad: Vec<&(Model, Outcome)> = done
@@ -259,6 +261,9 @@ fn finish(
     );
     println!("{} passed, {} failed", green + cut, bad.len());
     if bad.is_empty() {
+        if args.write {
+            results::write(paths, "models", &book(&rows, &head, total))?;
+        }
         return Ok(green + cut);
     }
     for (model, outcome) in &bad {
@@ -276,6 +281,16 @@ fn finish(
             .collect::<Vec<_>>()
             .join(", "),
     })
+}
+
+/// The models' part of the results.
+fn book(rows: &[Vec<String>], head: &[&str], executions: u64) -> String {
+    format!(
+        "{} models, {} executions, none failed.\n\n{}",
+        rows.len(),
+        thousands(executions.cast_signed()),
+        results::markdown(head, rows)
+    )
 }
 
 fn row(outcome: &Outcome) -> Vec<String> {

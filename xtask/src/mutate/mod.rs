@@ -38,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::paths::{self, Paths};
 use crate::proc;
 use crate::report::table;
+use crate::results;
 use crate::ui;
 use mutants::{Catalogue, Mutant};
 use verdicts::{Row, Verdicts};
@@ -64,8 +65,11 @@ pub(crate) struct MutateArgs {
     /// List the mutants and end
     #[arg(long)]
     list: bool,
+    /// Write the score and the reasons to loom-tests/RESULTS.md
+    #[arg(long, conflicts_with_all = ["only", "changed", "total", "list"])]
+    write: bool,
     /// Show the schedule on which a model kills this mutant
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["only", "changed", "list"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["only", "changed", "list", "write"])]
     show: Option<String>,
 }
 
@@ -80,6 +84,7 @@ impl MutateArgs {
             total: Some(90),
             fresh: false,
             list: false,
+            write: false,
             show: None,
         })
     }
@@ -125,11 +130,15 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     let together = runner::together(&tree, &rows, &verdicts)?;
     let dir = paths.dir("mutate")?;
     let report = report::write(&dir, &tree, &rows, &together)?;
-    print(&rows);
+    let (head, cells) = score(&rows);
+    println!("{}", table(&head, &cells));
     if !together.is_empty() {
         println!("{together}");
     }
     println!("report: {}", paths::short(&report));
+    if args.write {
+        results::write(paths, "mutants", &report::markdown(&rows, &together))?;
+    }
     verdict(&rows, report)
 }
 
@@ -218,19 +227,12 @@ fn touched(paths: &Paths, all: &Catalogue, revision: &str) -> Result<BTreeSet<(S
     Ok(touched)
 }
 
-/// A table by file, and a line for each mutant that needs a word.
-fn print(rows: &[Row]) {
+/// How many of each file fared how.
+fn score(rows: &[Row]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let mut files: Vec<&str> = rows.iter().map(|r| r.file.as_str()).collect();
     files.sort_unstable();
     files.dedup();
-    let words = [
-        "killed",
-        "equivalent",
-        "limit",
-        "unreached",
-        "timeout",
-        "survived",
-    ];
+    let words = report::VERDICTS.map(|(verdict, _)| verdict.word());
     let line = |name: &str, of: &dyn Fn(&Row) -> bool| {
         let mut cells = vec![name.to_owned()];
         cells.push(rows.iter().filter(|r| of(r)).count().to_string());
@@ -245,8 +247,10 @@ fn print(rows: &[Row]) {
         .map(|file| line(file, &|r: &Row| r.file == *file))
         .collect();
     cells.push(line("all", &|_| true));
-    let head: Vec<&str> = ["file", "mutants"].into_iter().chain(words).collect();
-    println!("{}", table(&head, &cells));
+    (
+        ["file", "mutants"].into_iter().chain(words).collect(),
+        cells,
+    )
 }
 
 /// Fails the command if a mutant has no right to live.

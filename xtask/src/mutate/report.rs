@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::tree::Tree;
 use super::verdicts::{Row, Verdict};
 use crate::error::{Error, Result};
+use crate::results;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -67,7 +68,7 @@ document.querySelectorAll('input').forEach(box => box.addEventListener('change',
     .forEach(row => row.hidden = !box.checked)));
 ";
 
-const VERDICTS: [(Verdict, &str); 6] = [
+pub(crate) const VERDICTS: [(Verdict, &str); 6] = [
     (Verdict::Killed, "a model goes red"),
     (Verdict::Equivalent, "the program means the same"),
     (Verdict::Limit, "the checker cannot show the difference"),
@@ -75,6 +76,32 @@ const VERDICTS: [(Verdict, &str); 6] = [
     (Verdict::Timeout, "a model did not end"),
     (Verdict::Survived, "no model notices, and nobody said why"),
 ];
+
+/// The score, and what was not killed with its reason.
+pub(crate) fn markdown(rows: &[Row], together: &str) -> String {
+    let (head, cells) = super::score(rows);
+    let left: Vec<Vec<String>> = rows
+        .iter()
+        .filter(|r| r.verdict != Verdict::Killed)
+        .map(|r| {
+            let reason = r.reason.as_deref().unwrap_or("none: an error");
+            vec![
+                format!("`{}`", r.key),
+                r.verdict.word().into(),
+                reason.replace('|', "\\|"),
+            ]
+        })
+        .collect();
+    let mut out = results::markdown(&head, &cells);
+    if !left.is_empty() {
+        out.push_str("\nNot killed:\n\n");
+        out.push_str(&results::markdown(&["mutant", "verdict", "reason"], &left));
+    }
+    if !together.is_empty() {
+        let _ = write!(out, "\n{together}.\n");
+    }
+    out
+}
 
 fn page(tree: &str, rows: &[Row], together: &str) -> String {
     let mut out = format!(
