@@ -1,4 +1,5 @@
-//! The real crossbeam-epoch, explored together with the table.
+//! The real crossbeam-epoch, explored together with the table, by way of the lists
+//! that userspace has over it (`shadow/src/lanes.rs`).
 //!
 //! crossbeam-epoch runs on loom's atomics under `--cfg crossbeam_loom` (this
 //! folder's `.cargo/config.toml` brings it). A collector lives for one
@@ -14,9 +15,11 @@ use std::sync::Mutex as StdMutex;
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 use loom::thread::ThreadId;
-use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
+use umbra_shadow::lanes::{self, Lanes, Scheme};
+use umbra_shadow::{AllocFlags, Link, Memory, Platform, Smr, Table};
 
 use crate::blocks::Blocks;
+use crate::lists::Reclaiming;
 use crate::payload::{FLAGS, Payload};
 
 /// crossbeam-epoch as a platform, for one execution of a model.
@@ -28,8 +31,8 @@ struct Shared {
     // taken off its list.
     handles: StdMutex<Handles>,
     collector: Collector,
-    /// Links retired and not yet reclaimed; loom does not see this.
-    pending: StdMutex<usize>,
+    lanes: StdArc<Lanes>,
+    reclaiming: Reclaiming,
     blocks: Blocks,
 }
 
@@ -40,14 +43,6 @@ struct Handles(HashMap<ThreadId, LocalHandle>);
 // that thread uses it no more; its drop touches atomics of the collector.
 unsafe impl Send for Handles {}
 
-struct Retired {
-    link: NonNull<Link>,
-    epoch: RealEpoch,
-}
-
-// SAFETY: a retired link belongs to the scheme, whichever thread it runs on.
-unsafe impl Send for Retired {}
-
 impl RealEpoch {
     /// A collector for one execution.
     #[must_use]
@@ -55,7 +50,8 @@ impl RealEpoch {
         Self(StdArc::new(Shared {
             handles: StdMutex::default(),
             collector: Collector::new(),
-            pending: StdMutex::new(0),
+            lanes: StdArc::default(),
+            reclaiming: Reclaiming::default(),
             blocks: Blocks::default(),
         }))
     }
@@ -68,7 +64,7 @@ impl RealEpoch {
     }
 
     /// Gives up this thread's place in the collector, as its end would.
-    pub fn leave(&self) {
+    pub fn depart(&self) {
         let thread = loom::thread::current().id();
         let handle = self.0.handles.lock().unwrap().0.remove(&thread);
         drop(handle);
@@ -81,50 +77,45 @@ impl Default for RealEpoch {
     }
 }
 
-impl Retired {
-    /// A closure that calls this captures the whole of it, and so may be sent.
-    fn reclaim(self) {
-        let progress = loop {
-            // SAFETY: deferred once, and the collector says that its time has
-            // come.
-            match unsafe { Link::reclaim(self.link) } {
-                Progress::More => {}
-                other => break other,
-            }
-        };
-        if progress == Progress::Again {
-            // SAFETY: it asks for another grace period.
-            unsafe { self.epoch.defer(self.link) };
-        } else {
-            *self.epoch.0.pending.lock().unwrap() -= 1;
-        }
-    }
-}
+impl Scheme for RealEpoch {
+    type Lanes = StdArc<Lanes>;
 
-impl RealEpoch {
-    /// # Safety
-    /// As of [`Smr::retire`].
-    unsafe fn defer(&self, link: NonNull<Link>) {
-        let retired = Retired {
-            link,
-            epoch: self.clone(),
-        };
+    fn lanes(&self) -> StdArc<Lanes> {
+        StdArc::clone(&self.0.lanes)
+    }
+
+    unsafe fn defer(&self, f: impl FnOnce() + 'static) {
         let guard = self.pin();
-        // SAFETY: nobody reaches the link who is not pinned now.
-        unsafe { guard.defer_unchecked(move || retired.reclaim()) };
-        // Otherwise nothing would be freed within so short a model.
+        // SAFETY: the caller's contract.
+        unsafe { guard.defer_unchecked(f) };
         guard.flush();
     }
+
+    fn flush(&self) {
+        self.pin().flush();
+    }
+
+    fn enter(&self) -> bool {
+        self.0.reclaiming.enter()
+    }
+
+    fn leave(&self) {
+        self.0.reclaiming.leave();
+    }
+
+    fn relax(&self) {
+        loom::thread::yield_now();
+    }
 }
 
-// SAFETY: a link is deferred once for each grace period it asks for.
+// SAFETY: what userspace does, over a collector that is this execution's.
 unsafe impl Smr for RealEpoch {
     type Guard = Guard;
 
     fn pin(&self) -> Guard {
         let thread = loom::thread::current().id();
         // Registering and pinning are steps of the model, so the lock is not
-        // held during them; the handle stays where it is until `leave`.
+        // held during them; the handle stays where it is until `depart`.
         let known = self.0.handles.lock().unwrap().0.remove(&thread);
         let handle = known.unwrap_or_else(|| self.0.collector.register());
         let guard = handle.pin();
@@ -133,18 +124,16 @@ unsafe impl Smr for RealEpoch {
     }
 
     unsafe fn retire(&self, link: NonNull<Link>) {
-        *self.0.pending.lock().unwrap() += 1;
         // SAFETY: the caller's contract.
-        unsafe { self.defer(link) }
+        unsafe { lanes::retire(self, link) }
     }
 
-    fn assist(&self) {}
+    fn assist(&self) {
+        lanes::assist(self);
+    }
 
     fn barrier(&self) {
-        while *self.0.pending.lock().unwrap() > 0 {
-            self.pin().flush();
-            loom::thread::yield_now();
-        }
+        lanes::barrier(self);
     }
 }
 

@@ -8,6 +8,9 @@
 //! data that models attach is an `UnsafeCell`, so that an unordered access is
 //! one too.
 //!
+//! [`Lists`] is the same with the lists of userspace between a retirement and its
+//! destructor.
+//!
 //! Beside it, for fewer models and with bounds: [`RealEpoch`] is crossbeam-epoch
 //! itself, explored with the table; [`Rcu`] is what the kernel promises, with
 //! the module's way of using it (a list, one grace period for all of it).
@@ -26,6 +29,7 @@ compile_error!(
 mod blocks;
 mod epoch;
 mod explore;
+mod lists;
 mod payload;
 mod platform;
 mod rcu;
@@ -33,6 +37,7 @@ mod scene;
 
 pub use epoch::RealEpoch;
 pub use explore::explore;
+pub use lists::Lists;
 pub use payload::{FLAGS, Payload};
 pub use platform::Tracked;
 pub use rcu::Rcu;

@@ -43,13 +43,19 @@ struct State {
 }
 
 struct Waiting {
-    link: NonNull<Link>,
+    what: What,
     /// Guards that were alive at the retire.
     guards: Vec<u64>,
 }
 
+/// What waits for its grace period.
+enum What {
+    Link(NonNull<Link>),
+    Run(Box<dyn FnOnce()>),
+}
+
 // SAFETY: a retired link belongs to the reclamation scheme, whichever thread it
-// runs on.
+// runs on, and `defer`'s caller says the same of what it gives.
 unsafe impl Send for Waiting {}
 
 /// A read-side critical section of the model.
@@ -84,7 +90,7 @@ impl Tracked {
 
     /// Reclaims what waits for nobody any more. A link that asks for another
     /// grace period gets it at the next call, so that others run before.
-    fn reclaim(&self) {
+    pub(crate) fn reclaim(&self) {
         let ready: Vec<Waiting> = {
             let mut state = self.0.state.lock().unwrap();
             state
@@ -92,10 +98,17 @@ impl Tracked {
                 .extract_if(.., |w| w.guards.is_empty())
                 .collect()
         };
-        for Waiting { link, .. } in ready {
+        for Waiting { what, .. } in ready {
             // Acquire, by a read-modify-write so that no older value is read:
             // pairs with the drops of the guards and with the retire.
             self.0.dropped.fetch_add(0, Ordering::Acquire);
+            let link = match what {
+                What::Link(link) => link,
+                What::Run(f) => {
+                    f();
+                    continue;
+                }
+            };
             let progress = loop {
                 // SAFETY: the guards of its retire are gone, and it was taken
                 // from the list.
@@ -105,11 +118,32 @@ impl Tracked {
                 }
             };
             if progress == Progress::Again {
-                let mut state = self.0.state.lock().unwrap();
-                let guards = state.alive.clone();
-                state.waiting.push(Waiting { link, guards });
+                self.wait(What::Link(link));
             }
         }
+    }
+
+    fn wait(&self, what: What) {
+        let mut state = self.0.state.lock().unwrap();
+        let guards = state.alive.clone();
+        state.waiting.push(Waiting { what, guards });
+    }
+
+    /// Takes over what has to wait for the guards of now.
+    fn defer(&self, what: What) {
+        // Release: pair with the acquires in `pin` and `reclaim`.
+        self.0.retired.fetch_add(1, Ordering::Release);
+        self.0.dropped.fetch_add(1, Ordering::Release);
+        self.wait(what);
+        self.reclaim();
+    }
+
+    /// Runs `f` when the guards of now are gone, on the thread that finds it so.
+    ///
+    /// # Safety
+    /// `f` may run on any thread.
+    pub(crate) unsafe fn after_guards(&self, f: impl FnOnce() + 'static) {
+        self.defer(What::Run(Box::new(f)));
     }
 }
 
@@ -154,14 +188,7 @@ unsafe impl Smr for Tracked {
     }
 
     unsafe fn retire(&self, link: NonNull<Link>) {
-        // Release: pair with the acquires in `pin` and `reclaim`.
-        self.0.retired.fetch_add(1, Ordering::Release);
-        self.0.dropped.fetch_add(1, Ordering::Release);
-        let mut state = self.0.state.lock().unwrap();
-        let guards = state.alive.clone();
-        state.waiting.push(Waiting { link, guards });
-        drop(state);
-        self.reclaim();
+        self.defer(What::Link(link));
     }
 
     fn assist(&self) {}

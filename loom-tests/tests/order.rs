@@ -4,8 +4,8 @@
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use umbra_loom::{Payload, Tracked, explore, finish, free, objects, spawn};
-use umbra_shadow::Table;
+use umbra_loom::{FLAGS, Payload, Tracked, explore, finish, free, objects, spawn};
+use umbra_shadow::{AllocError, Table};
 
 /// What a thread owns while it has the variable.
 struct Owned(UnsafeCell<u64>);
@@ -78,5 +78,51 @@ fn g3_a_free_comes_before_the_alloc_in_its_place_guest() {
             assert!(Payload::put(table, obj, 1));
         }
         platform.cramp(true);
+    });
+}
+
+/// G5: constructors of one object run one after another; who comes because one has
+/// failed sees what that one did.
+#[test]
+fn g5_a_failed_ctor_comes_before_the_next() {
+    fn fails(table: &Table<Tracked>, owned: &Owned) {
+        let made = table.alloc(0x1000, 8, FLAGS, |_| {
+            // SAFETY: one constructor of an object runs at a time.
+            owned.0.with_mut(|n| unsafe { *n += 1 });
+            Err(())
+        });
+        assert_eq!(made.err(), Some(AllocError::Ctor(())));
+    }
+    explore("failing ctor | failing ctor", Some(2), || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        let owned = Arc::new(Owned(UnsafeCell::new(0)));
+        let other = {
+            let owned = Arc::clone(&owned);
+            spawn(&table, move |t| fails(t, &owned))
+        };
+        fails(&table, &owned);
+        other.join().unwrap();
+        // SAFETY: both are done.
+        assert_eq!(owned.0.with(|n| unsafe { *n }), 2);
+        finish(&platform, table);
+    });
+}
+
+/// G8: who frees a variable and destroys it himself, at once, does so after its
+/// constructor, though the entry could be found before that was done.
+#[test]
+fn g8_free_now_comes_after_the_ctor() {
+    explore("alloc | free_now", None, || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        let puts = spawn(&table, |t| assert!(Payload::put(t, 0x1000, 1)));
+        let freed = table.free_now(0x1000, |data| {
+            // SAFETY: the table gives it to us alone.
+            unsafe { Payload::destroy(std::ptr::null_mut(), data.as_ptr().cast()) }
+        });
+        puts.join().unwrap();
+        assert_eq!(Payload::look(&table, 0x1000).is_none(), freed);
+        finish(&platform, table);
     });
 }

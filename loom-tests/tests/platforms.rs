@@ -67,7 +67,7 @@ fn epoch(name: &str, bound: Option<usize>, f: fn(&RealEpoch, Table<RealEpoch>)) 
         let epoch = RealEpoch::new();
         let table = epoch.table();
         f(&epoch, table);
-        epoch.leave();
+        epoch.depart();
     });
 }
 

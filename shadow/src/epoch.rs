@@ -1,35 +1,15 @@
-//! The userspace platform: crossbeam-epoch, and memory in large pages.
-//!
-//! # Who runs destructors
-//! crossbeam runs what was deferred inside `pin`, so a reader could be made to
-//! run another thread's destructors. Here the deferred work only moves a batch
-//! from one list to another:
-//!
-//! ```text
-//!  retire -> limbo -> defer + flush
-//!         -> grace period -> ripe --(writers, after their operation)--> reclaim
-//! ```
-//! `limbo` and `ripe` are lists of the process, not of the thread, so an idle
-//! thread holds nothing back.
-//!
-//! # The barrier
-//! Each link is counted in one of two lanes. A barrier switches new links to the
-//! other lane and waits until the old one is empty, four times over: as SRCU does,
-//! for once is not enough for a link that was counted just after a switch; and
-//! twice that, for a type's link is retired again by its own reclaim.
+//! The userspace platform: crossbeam-epoch under the lists of [`lanes`], and memory
+//! in large pages.
 
 use core::alloc::Layout;
 use core::cell::Cell;
-use core::ptr::{NonNull, null_mut};
-use std::sync::{Arc, Mutex, PoisonError};
+use core::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 
+use crate::lanes::{self, Lanes, Scheme};
 use crate::memory;
-use crate::platform::{AllocFlags, Link, Memory, Platform, Progress, Smr};
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-
-/// `reclaim` calls that a writer makes after its own operation, at most. Each
-/// destroys a few entries, so that a writer catches up with what it frees.
-const SHARE: usize = 4;
+use crate::platform::{AllocFlags, Link, Memory, Platform, Smr};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Userspace: crossbeam-epoch's default collector, and with the feature
 /// `large-pages` (on by default) memory in 2 MiB pages where the system gives them;
@@ -61,28 +41,7 @@ pub struct Epoch;
 #[derive(Debug)]
 pub struct EpochGuard(#[expect(dead_code, reason = "held for its drop")] crossbeam_epoch::Guard);
 
-struct Lane {
-    /// Retired links without a grace period under way.
-    limbo: AtomicPtr<Link>,
-    /// Links whose grace period is over.
-    ripe: AtomicPtr<Link>,
-    /// Links retired and not yet reclaimed.
-    pending: AtomicUsize,
-}
-
-impl Lane {
-    const fn new() -> Self {
-        Self {
-            limbo: AtomicPtr::new(null_mut()),
-            ripe: AtomicPtr::new(null_mut()),
-            pending: AtomicUsize::new(0),
-        }
-    }
-}
-
-static LANES: [Lane; 2] = [Lane::new(), Lane::new()];
-/// The lane of new links.
-static LANE: AtomicUsize = AtomicUsize::new(0);
+static LANES: Lanes = Lanes::new();
 static BARRIER: Mutex<()> = Mutex::new(());
 
 thread_local! {
@@ -90,125 +49,38 @@ thread_local! {
     static RECLAIMING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Puts the chain `first ..= last` in front of `list`.
-///
-/// # Safety
-/// The caller owns the links of the chain.
-unsafe fn push(list: &AtomicPtr<Link>, first: NonNull<Link>, last: NonNull<Link>) {
-    // Relaxed: the CAS reads it again, and only the value is used.
-    let mut head = list.load(Ordering::Relaxed);
-    loop {
+impl Scheme for Epoch {
+    type Lanes = &'static Lanes;
+
+    #[inline]
+    fn lanes(&self) -> &'static Lanes {
+        &LANES
+    }
+
+    unsafe fn defer(&self, f: impl FnOnce() + 'static) {
+        let guard = crossbeam_epoch::pin();
         // SAFETY: the caller's contract.
-        unsafe { last.as_ref() }.next.set(head);
-        // Release: pairs with the acquire in `take`: the taker sees the chain.
-        match list.compare_exchange_weak(head, first.as_ptr(), Ordering::Release, Ordering::Relaxed)
-        {
-            Ok(_) => return,
-            Err(seen) => head = seen,
-        }
+        unsafe { guard.defer_unchecked(f) };
+        guard.flush();
     }
-}
 
-/// Takes the whole of `list`. (Never a part, so there is no ABA problem.)
-fn take(list: &AtomicPtr<Link>) -> Option<NonNull<Link>> {
-    // Relaxed: a look before the write, so that empty lists stay shared.
-    if list.load(Ordering::Relaxed).is_null() {
-        return None;
-    }
-    // Acquire: pairs with the release in `push`.
-    NonNull::new(list.swap(null_mut(), Ordering::Acquire))
-}
-
-/// Starts a grace period for what is in `lane`'s limbo.
-fn start_grace_period(lane: &'static Lane) {
-    let Some(first) = take(&lane.limbo) else {
-        return;
-    };
-    let chain = Chain(first);
-    let guard = crossbeam_epoch::pin();
-    // SAFETY: the closure owns the chain, touches nothing of this stack, and may
-    // run on any thread: links are only moved.
-    unsafe {
-        guard.defer_unchecked(move || {
-            let first = chain.into_first();
-            let mut last = first;
-            while let Some(next) = NonNull::new(last.as_ref().next.get()) {
-                last = next;
-            }
-            push(&lane.ripe, first, last);
-        });
-    }
-    guard.flush();
-}
-
-/// Returns when every guard of now is gone.
-fn wait_for_guards() {
-    let gone = Arc::new(AtomicUsize::new(0));
-    let mark = Arc::clone(&gone);
-    // Release: pairs with the acquire below.
-    crossbeam_epoch::pin().defer(move || mark.store(1, Ordering::Release));
-    // Acquire: what happened under the guards is visible.
-    while gone.load(Ordering::Acquire) == 0 {
+    fn flush(&self) {
+        // The epoch advances when a pinning thread tries.
         crossbeam_epoch::pin().flush();
+    }
+
+    fn enter(&self) -> bool {
+        // While the thread ends its flag may be gone: others reclaim then.
+        !RECLAIMING.try_with(|r| r.replace(true)).unwrap_or(true)
+    }
+
+    fn leave(&self) {
+        let _ = RECLAIMING.try_with(|r| r.set(false));
+    }
+
+    fn relax(&self) {
         std::thread::yield_now();
     }
-}
-
-/// A chain of links on its way to another thread.
-struct Chain(NonNull<Link>);
-// SAFETY: retired links belong to the reclamation scheme; whoever holds the
-// chain is alone with it.
-unsafe impl Send for Chain {}
-impl Chain {
-    fn into_first(self) -> NonNull<Link> {
-        self.0
-    }
-}
-
-/// Calls `reclaim` up to `budget` times for what is ripe in `lane`.
-fn reclaim(lane: &'static Lane, mut budget: usize) {
-    // Relaxed: a look; what is ripe by the next time is found then.
-    if lane.ripe.load(Ordering::Relaxed).is_null() {
-        return;
-    }
-    // While the thread ends its flag may be gone: others reclaim then.
-    if RECLAIMING.try_with(|r| r.replace(true)).unwrap_or(true) {
-        return;
-    }
-    let mut list = take(&lane.ripe);
-    while let Some(link) = list {
-        if budget == 0 {
-            break;
-        }
-        budget -= 1;
-        // SAFETY: a ripe link exists until it is reclaimed, and is ours.
-        let next = NonNull::new(unsafe { link.as_ref() }.next.get());
-        // SAFETY: its grace period is over, and only this call has it.
-        match unsafe { Link::reclaim(link) } {
-            Progress::Done => {
-                list = next;
-                // Release: pairs with the acquire in `barrier`.
-                lane.pending.fetch_sub(1, Ordering::Release);
-            }
-            // SAFETY: ours. A repeated grace period in the link's own lane.
-            Progress::Again => unsafe {
-                list = next;
-                push(&lane.limbo, link, link);
-            },
-            Progress::More => list = Some(link),
-        }
-    }
-    if let Some(first) = list {
-        let mut last = first;
-        // SAFETY: the rest of the chain is ours still.
-        unsafe {
-            while let Some(next) = NonNull::new(last.as_ref().next.get()) {
-                last = next;
-            }
-            push(&lane.ripe, first, last);
-        }
-    }
-    let _ = RECLAIMING.try_with(|r| r.set(false));
 }
 
 // SAFETY: a link goes through `defer_unchecked` of a pin made after it was
@@ -223,41 +95,18 @@ unsafe impl Smr for Epoch {
     }
 
     unsafe fn retire(&self, link: NonNull<Link>) {
-        // Relaxed: a link counted in either lane is found by a barrier that
-        // begins later, which waits for both.
-        let lane = &LANES[LANE.load(Ordering::Relaxed) & 1];
-        // Relaxed: the caller's retire happens before a later barrier by
-        // whatever orders the two calls.
-        lane.pending.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller hands the link over.
-        unsafe { push(&lane.limbo, link, link) };
-        start_grace_period(lane);
+        // SAFETY: the caller's contract.
+        unsafe { lanes::retire(self, link) }
     }
 
     fn assist(&self) {
-        for lane in &LANES {
-            reclaim(lane, SHARE);
-        }
+        lanes::assist(self);
     }
 
     fn barrier(&self) {
         crate::context::wait_for_reclamation();
         let _one = BARRIER.lock().unwrap_or_else(PoisonError::into_inner);
-        wait_for_guards();
-        for _ in 0..4 {
-            // Relaxed: see `retire`; each round finds who missed the one before.
-            let lane = &LANES[LANE.fetch_xor(1, Ordering::Relaxed) & 1];
-            // Acquire: pairs with the release in `reclaim`: the destructors'
-            // effects are visible.
-            while lane.pending.load(Ordering::Acquire) != 0 {
-                start_grace_period(lane);
-                // Deferred work runs when the epoch advances, which a pinning
-                // thread tries.
-                crossbeam_epoch::pin().flush();
-                reclaim(lane, usize::MAX);
-                std::thread::yield_now();
-            }
-        }
+        lanes::barrier(self);
     }
 }
 

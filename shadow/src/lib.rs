@@ -23,7 +23,7 @@
 //! Any address is a legal object, 0 and `usize::MAX` included; any id is legal;
 //! a size of 0 is legal and gives a unique address. A size that overflows the
 //! entry, or an alignment above [`MAX_ALIGN`], is [`AllocError::Layout`].
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", loom)), no_std)]
 
 /// Tables are tiny under the model checkers, and in stress runs with
 /// `--cfg umbra_tiny`: a handful of entries then crosses lines, segments and
@@ -42,6 +42,9 @@ mod table;
 
 #[cfg(all(feature = "std", not(loom)))]
 mod epoch;
+#[cfg(any(feature = "std", loom))]
+#[doc(hidden)]
+pub mod lanes;
 #[cfg(all(feature = "std", not(loom)))]
 mod map;
 #[cfg(all(feature = "std", not(loom)))]
