@@ -13,8 +13,8 @@
 //! gone. Reclaiming runs in a context that may sleep, and never inside a
 //! reader.
 
+use crate::sync::Cell;
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::ptr::NonNull;
 
 /// Safe memory reclamation: who may still look at a node, and when it can go.
@@ -126,7 +126,7 @@ pub struct Link {
 
 impl Link {
     /// A link whose node is taken apart by `reclaim`.
-    pub(crate) const fn new(reclaim: unsafe fn(NonNull<Link>) -> Progress) -> Self {
+    pub(crate) fn new(reclaim: unsafe fn(NonNull<Link>) -> Progress) -> Self {
         Self {
             next: Cell::new(core::ptr::null_mut()),
             reclaim,

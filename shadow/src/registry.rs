@@ -4,8 +4,8 @@
 //! replaced as a whole (copied, changed, published by a CAS, the old one retired).
 //! A lookup is one acquire load and a binary search under a guard.
 
+use crate::sync::Cell;
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 

@@ -20,8 +20,8 @@
 //! that it looked at) and looks again.
 //!
 
+use crate::sync::Cell;
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::attic::Attic;

@@ -33,8 +33,8 @@
 //! two addresses): that costs a list, no more. When all are lent a block of further
 //! lists is made, which stays until the type goes.
 
+use crate::sync::Cell;
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
 
 use super::blocks::{fill, free_block, null};

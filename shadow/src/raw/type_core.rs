@@ -7,8 +7,8 @@
 //! the retired entries; at 0 the core's memory goes. So a handle can be dropped
 //! anywhere, without waiting for anybody.
 
+use crate::sync::Cell;
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::blocks::{fill, null};
