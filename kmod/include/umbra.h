@@ -15,6 +15,8 @@
 #ifndef _UMBRA_H
 #define _UMBRA_H
 
+#include <linux/compiler.h>
+#include <linux/rcupdate.h>
 #include <linux/types.h>
 #include <asm/barrier.h>
 
@@ -25,7 +27,13 @@
  * umbra_enable_livepatch(). The functions by (object, id) are those of the stock
  * kernel, and stay.
  */
-#define UMBRA_ABI	1
+#define UMBRA_ABI	2
+
+/*
+ * A call whose result is returned may become a jump, and then the log would name
+ * the caller's caller as what was built with another version.
+ */
+#define umbra_not_the_last_call()	barrier()
 
 struct module;
 struct umbra_gate;
@@ -48,7 +56,8 @@ struct umbra_type;
  * use the shadow API for other pairs. Waiting for its own pair would deadlock,
  * and so may whatever waits for reclamation, which may be waiting for this
  * constructor: umbra_barrier(), umbra_shadow_free_all() with a destructor,
- * enabling and disabling patches.
+ * enabling and disabling patches. With the module's parameter check=1 they are
+ * refused there.
  *
  * Return: 0, or a negative errno, which leaves nothing behind.
  */
@@ -154,7 +163,10 @@ struct umbra_type *__umbra_type_get(unsigned long id, unsigned int abi);
  */
 static inline struct umbra_type *umbra_type_get(unsigned long id)
 {
-	return __umbra_type_get(id, UMBRA_ABI);
+	struct umbra_type *type = __umbra_type_get(id, UMBRA_ABI);
+
+	umbra_not_the_last_call();
+	return type;
 }
 
 /**
@@ -167,6 +179,27 @@ static inline struct umbra_type *umbra_type_get(unsigned long id)
  */
 void umbra_type_put(struct umbra_type *type);
 
+/* umbra_get(), in a read-side section that the caller is in. */
+void *__umbra_get(const struct umbra_type *type, const void *obj);
+
+/**
+ * umbra_get_rcu - umbra_get() in an RCU section of the caller
+ * @type: the handle
+ * @obj: the object
+ *
+ * For who holds rcu_read_lock() anyway, or has preemption or interrupts off, and
+ * uses the result until the end of that section: it costs no section of its own.
+ *
+ * Context: any, NMI included, in a section that synchronize_rcu() waits for.
+ * Return: the data, or NULL.
+ */
+static inline void *umbra_get_rcu(const struct umbra_type *type, const void *obj)
+{
+	RCU_LOCKDEP_WARN(!rcu_read_lock_any_held(),
+			 "a shadow is looked up outside of a read-side section");
+	return __umbra_get(type, obj);
+}
+
 /**
  * umbra_get - umbra_shadow_get() by handle
  * @type: the handle
@@ -175,7 +208,15 @@ void umbra_type_put(struct umbra_type *type);
  * Context: any, NMI included.
  * Return: the data, or NULL.
  */
-void *umbra_get(const struct umbra_type *type, const void *obj);
+static inline void *umbra_get(const struct umbra_type *type, const void *obj)
+{
+	void *data;
+
+	rcu_read_lock_sched_notrace();
+	data = __umbra_get(type, obj);
+	rcu_read_unlock_sched_notrace();
+	return data;
+}
 
 /**
  * umbra_alloc - umbra_shadow_alloc() by handle, with the reason of a failure
@@ -263,7 +304,7 @@ void umbra_for_each(const struct umbra_type *type,
  * umbra_barrier - wait until everything detached before is destructed and freed
  *
  * Context: process, sleeps for at least a grace period. Not from a destructor,
- * which it would wait for.
+ * which it would wait for: there it returns at once, and the log says so.
  */
 void umbra_barrier(void);
 
@@ -416,7 +457,10 @@ enum umbra_policy {
  *	may be detached meanwhile, and what frees it at once (a destructor
  *	given to umbra_shadow_free()) does not wait. While such a hook is there
  *	all that was detached waits for a grace period of tasks too, tenths of
- *	a second, so a replacement must not wait for a destructor.
+ *	a second, so a replacement must not wait for a destructor. A kernel
+ *	thread that neither sleeps nor calls cond_resched_tasks_rcu_qs() holds
+ *	up such a grace period, and with it all reclaiming, for as long as it
+ *	runs.
  * @original: set before the replacement can run: calls the function as it was
  *	compiled, without what a livepatch has made of it. Cast it to the
  *	function's type. It stays callable for as long as a replacement may run.
@@ -515,7 +559,10 @@ int __umbra_enable_patch(struct umbra_patch *patch, unsigned int abi);
  */
 static inline int umbra_enable_patch(struct umbra_patch *patch)
 {
-	return __umbra_enable_patch(patch, UMBRA_ABI);
+	int ret = __umbra_enable_patch(patch, UMBRA_ABI);
+
+	umbra_not_the_last_call();
+	return ret;
 }
 
 /**

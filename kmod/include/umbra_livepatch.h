@@ -85,7 +85,10 @@ int __umbra_enable_livepatch(struct umbra_livepatch *patch, unsigned int abi);
  */
 static inline int umbra_enable_livepatch(struct umbra_livepatch *patch)
 {
-	return __umbra_enable_livepatch(patch, UMBRA_ABI);
+	int ret = __umbra_enable_livepatch(patch, UMBRA_ABI);
+
+	umbra_not_the_last_call();
+	return ret;
 }
 
 #endif /* _UMBRA_LIVEPATCH_H */

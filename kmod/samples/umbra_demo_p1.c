@@ -8,13 +8,19 @@
  */
 #include "umbra_demo.h"
 
+/* The second patch is made of this source too, with another answer. */
+#ifndef DEMO_ANSWER
+#define DEMO_ANSWER	-EACCES
+#define DEMO_DIFFERENCE	""
+#endif
+
 static struct umbra_hook hooks[];
 
 static int demo_permission(struct inode *inode, int mask)
 {
 	if (demo_is_stale(inode, DEMO_QUARANTINE))
 		return demo_original_permission(&hooks[0], inode, mask);
-	return -EACCES;
+	return DEMO_ANSWER;
 }
 
 static void demo_inode_free(struct inode *inode);
@@ -70,6 +76,6 @@ static void __exit demo_exit(void)
 
 module_init(demo_init);
 module_exit(demo_exit);
-MODULE_DESCRIPTION("Umbra demo: quarantine");
+MODULE_DESCRIPTION("Umbra demo: quarantine" DEMO_DIFFERENCE);
 MODULE_AUTHOR("The Umbra developers");
 MODULE_LICENSE("GPL");

@@ -3,72 +3,12 @@
  * Demo, second patch: state 1 again, with other code.
  *
  * It replaces the first: quarantined files say "Operation not permitted" now.
- * The state is in both, so no callback runs and not one shadow is touched.
+ * The state is in both, so no callback runs and not one shadow is touched. As a
+ * cumulative patch has all that the one before it had, there is one source to
+ * maintain: the first patch's.
  */
-#include "umbra_demo.h"
+#include <linux/errno.h>
 
-static struct umbra_hook hooks[];
-
-static int demo_permission(struct inode *inode, int mask)
-{
-	if (demo_is_stale(inode, DEMO_QUARANTINE))
-		return demo_original_permission(&hooks[0], inode, mask);
-	return -EPERM;
-}
-
-static void demo_inode_free(struct inode *inode);
-
-static struct umbra_hook hooks[] = {
-	{
-		.symbol = "security_inode_permission",
-		.replacement = demo_permission,
-		.state = DEMO_QUARANTINE,
-		.shadow = DEMO_QUARANTINE,
-		.policy = UMBRA_HAS_SHADOW,
-	}, {
-		.symbol = "security_inode_free",
-		.replacement = demo_inode_free,
-		.state = DEMO_QUARANTINE,
-		.shadow = DEMO_QUARANTINE,
-		.policy = UMBRA_HAS_SHADOW,
-	},
-};
-
-static void demo_inode_free(struct inode *inode)
-{
-	void (*original)(struct inode *inode) = hooks[1].original;
-	int cookie = umbra_replacement_begin();
-
-	umbra_shadow_free(inode, DEMO_QUARANTINE, NULL);
-	original(inode);
-	umbra_replacement_end(cookie);
-}
-
-static struct umbra_state states[] = {
-	DEMO_QUARANTINE_STATE,
-};
-
-static struct umbra_patch patch = {
-	.mod = THIS_MODULE,
-	.states = states,
-	.nr_states = ARRAY_SIZE(states),
-	.hooks = hooks,
-	.nr_hooks = ARRAY_SIZE(hooks),
-	.replace = true,
-};
-
-static int __init demo_init(void)
-{
-	return umbra_enable_patch(&patch);
-}
-
-/* While the patch is enabled it holds this module, so there is nothing to do. */
-static void __exit demo_exit(void)
-{
-}
-
-module_init(demo_init);
-module_exit(demo_exit);
-MODULE_DESCRIPTION("Umbra demo: quarantine, said differently");
-MODULE_AUTHOR("The Umbra developers");
-MODULE_LICENSE("GPL");
+#define DEMO_ANSWER	-EPERM
+#define DEMO_DIFFERENCE	", said differently"
+#include "umbra_demo_p1.c"

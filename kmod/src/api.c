@@ -72,17 +72,6 @@ notrace void *umbra_shadow_get(void *obj, unsigned long id)
 }
 EXPORT_SYMBOL_GPL(umbra_shadow_get);
 
-notrace void *umbra_get(const struct umbra_type *type, const void *obj)
-{
-	void *data;
-
-	rcu_read_lock_sched_notrace();
-	data = umbra_rs_get(type, obj);
-	rcu_read_unlock_sched_notrace();
-	return data;
-}
-EXPORT_SYMBOL_GPL(umbra_get);
-
 /**
  * umbra_abi_check - refuse a module that was built with another umbra.h
  * @abi: the version that it was built with
@@ -109,13 +98,20 @@ EXPORT_SYMBOL_GPL(__umbra_type_get);
 
 int __umbra_enable_patch(struct umbra_patch *patch, unsigned int abi)
 {
-	return umbra_abi_check(abi, _RET_IP_) ?: umbra_rs_enable_patch(patch);
+	int ret = umbra_abi_check(abi, _RET_IP_);
+
+	if (ret)
+		return ret;
+	if (!umbra_c_may_wait("umbra_enable_patch()"))
+		return -EDEADLK;
+	return umbra_rs_enable_patch(patch);
 }
 EXPORT_SYMBOL_GPL(__umbra_enable_patch);
 
 /* Defined in the Rust object. */
 #define EXPORT_RUST(sym)	EXPORT_SYMBOL_GPL(sym)
 
+EXPORT_RUST(__umbra_get);
 EXPORT_RUST(umbra_shadow_free_all);
 EXPORT_RUST(umbra_type_put);
 EXPORT_RUST(umbra_free_all);

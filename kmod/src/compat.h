@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Everything that depends on the kernel's version. Tried: 6.1 and 6.12. */
+/* Everything that depends on the kernel's version. Tried: 6.1, 6.12 and 7.3. */
 #ifndef _UMBRA_COMPAT_H
 #define _UMBRA_COMPAT_H
 
@@ -14,6 +14,7 @@
 #else /* __ASSEMBLY__ */
 
 #include <linux/ftrace.h>
+#include <linux/hrtimer.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
@@ -32,6 +33,41 @@
 #define umbra_set_ip(fregs, ip)	ftrace_instruction_pointer_set(fregs, ip)
 #else
 #define umbra_set_ip(fregs, ip)	ftrace_regs_set_instruction_pointer(fregs, ip)
+#endif
+
+/*
+ * ftrace asks before it puts an IPMODIFY user (a livepatch) on a function with
+ * a direct call. We do not touch the registers, so both can be there. By 7.3 the
+ * question has the function's address too.
+ */
+static inline int umbra_share(struct ftrace_ops *op, enum ftrace_ops_cmd cmd)
+{
+	return 0;
+}
+
+static inline int umbra_share_at(struct ftrace_ops *op, unsigned long ip,
+				 enum ftrace_ops_cmd cmd)
+{
+	return 0;
+}
+
+#define umbra_ops_func							\
+	__builtin_choose_expr(						\
+		__builtin_types_compatible_p(ftrace_ops_func_t,		\
+			int (*)(struct ftrace_ops *, enum ftrace_ops_cmd)), \
+		umbra_share, umbra_share_at)
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void umbra_hrtimer_on_stack(struct hrtimer *timer,
+					  enum hrtimer_restart (*function)(struct hrtimer *),
+					  clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init_on_stack(timer, clock, mode);
+	timer->function = function;
+}
+#else
+#define umbra_hrtimer_on_stack(timer, function, clock, mode) \
+	hrtimer_setup_on_stack(timer, function, clock, mode)
 #endif
 
 /* As the livepatch core asks for: arguments are enough to change the way. */

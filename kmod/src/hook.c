@@ -22,15 +22,6 @@ DEFINE_STATIC_SRCU(umbra_replacements);
 static struct ftrace_ops umbra_ops[UMBRA_SLOTS];
 
 /*
- * ftrace asks before it puts an IPMODIFY user (a livepatch) on a function with
- * a direct call. We do not touch the registers, so both can be there.
- */
-static int umbra_ops_func(struct ftrace_ops *op, enum ftrace_ops_cmd cmd)
-{
-	return 0;
-}
-
-/*
  * Functions that umbra_decide() calls: hooking one would make it call itself
  * without end.
  */
@@ -191,8 +182,10 @@ int umbra_c_attach(u32 slot, unsigned long addr)
 	/* Read by replacements only, and none runs before the slot opens. */
 	umbra_slots[slot].original = umbra_behind_call(addr);
 	ret = umbra_register_direct(ops, umbra_trampolines[slot]);
-	if (ret)
+	if (ret) {
 		ftrace_free_filter(ops);
+		umbra_c_release(slot);
+	}
 	return ret;
 }
 
@@ -209,6 +202,18 @@ void umbra_c_detach(u32 slot)
 	/* It can only fail for ops that are not registered. */
 	WARN_ON_ONCE(umbra_unregister_direct(ops, umbra_trampolines[slot]));
 	ftrace_free_filter(ops);
+}
+
+/**
+ * umbra_c_release - forget the function that a slot was on
+ * @slot: a detached slot, after umbra_c_synchronize_tasks(): no replacement is
+ *	left that could call the function
+ *
+ * Or what comes to its address later would be taken for a target.
+ */
+void umbra_c_release(u32 slot)
+{
+	WRITE_ONCE(umbra_slots[slot].original, 0);
 }
 
 /**

@@ -28,7 +28,7 @@ struct umbra_target;
 struct umbra_slot {
 	/* NULL: closed, the call goes on to the original. */
 	const struct umbra_target *target;
-	/* Just behind the traced function's call to the trampoline. */
+	/* Just behind the traced function's call to the trampoline; 0: free. */
 	unsigned long original;
 };
 
@@ -56,6 +56,7 @@ int umbra_abi_check(unsigned int abi, unsigned long caller);
 int umbra_c_resolve(const char *symbol, unsigned long *addr);
 int umbra_c_attach(u32 slot, unsigned long addr);
 void umbra_c_detach(u32 slot);
+void umbra_c_release(u32 slot);
 void umbra_c_synchronize_tasks(void);
 void umbra_c_passing(int change);
 void umbra_c_synchronize_readers(void);
@@ -77,6 +78,10 @@ void umbra_c_synchronize_rcu(void);
 void umbra_c_queue_reclaim(void);
 void umbra_c_flush_reclaim(void);
 u64 umbra_c_seed(void);
+int umbra_c_construct(umbra_shadow_ctor_t ctor, void *obj, void *data,
+		      void *ctor_data);
+bool umbra_c_may_wait(const char *what);
+bool umbra_c_trylock(void);
 bool umbra_c_owns_control(void);
 int umbra_c_lock(void);
 void umbra_c_unlock(void);
@@ -91,6 +96,7 @@ void umbra_c_counters(struct umbra_counters *sum);
 /* params.c */
 extern bool umbra_counters_on;
 extern bool umbra_audit_on;
+extern bool umbra_check_on;
 u64 umbra_c_slice(void);
 
 /* livepatch.c */
@@ -116,6 +122,8 @@ u64 umbra_site(unsigned long caller);
 void umbra_sites_going(struct module *mod);
 void umbra_sites_exit(void);
 void umbra_c_leaked(unsigned long id, size_t live, const void *obj, u64 site);
+void umbra_c_audit(struct seq_file *m, unsigned long id, size_t live,
+		   const void *obj, u64 site);
 
 /* trace.c */
 __printf(1, 2) void umbra_refused_err(const char *fmt, ...);
@@ -161,7 +169,6 @@ void umbra_rs_reclaim(void);
 const void *umbra_rs_decide(const struct umbra_target *target,
 			    unsigned long *args);
 void *umbra_rs_shadow_get(const void *obj, unsigned long id);
-void *umbra_rs_get(const struct umbra_type *type, const void *obj);
 int umbra_rs_new(struct umbra_new *new, void **data);
 struct umbra_type *umbra_rs_type_get(unsigned long id);
 int umbra_rs_enable_patch(struct umbra_patch *patch);
@@ -199,6 +206,7 @@ int umbra_rs_show_states(struct seq_file *m);
 int umbra_rs_show_types(struct seq_file *m);
 int umbra_rs_show_hooks(struct seq_file *m);
 int umbra_rs_show_reclaim(struct seq_file *m);
+int umbra_rs_show_audit(struct seq_file *m);
 int umbra_rs_show_json(struct seq_file *m);
 void umbra_rs_target_going(struct module *mod, const char *name);
 size_t umbra_rs_list_patches(char *buf, size_t size);

@@ -4,6 +4,7 @@
  *
  *	counters	when loading	hooks count their decisions
  *	audit		at any time	where a shadow was attached is kept with it
+ *	check		when loading	constructors that would wait for themselves
  *	slice_us	at any time	how long the work that frees runs at a time
  *
  * (fail_nth, for tests, is where memory is had: shim.c.)
@@ -17,15 +18,23 @@
 #include "internal.h"
 
 bool umbra_counters_on;
+bool umbra_audit_on;
+bool umbra_check_on;
 
 /* What a boolean parameter takes; the kernel's own says only "invalid". */
 static int umbra_bool_set(const char *val, const struct kernel_param *kp)
 {
+	bool audited = umbra_audit_on;
 	int ret = param_set_bool(val, kp);
 
 	if (ret)
 		umbra_refused_err("%s=%s; it is on (1, y) or off (0, n)",
 				  kp->name, val);
+	/* The caller has the lock of the module's parameters. */
+	if (umbra_audit_on && !audited)
+		umbra_watch();
+	else if (!umbra_audit_on && audited)
+		umbra_unwatch();
 	return ret;
 }
 
@@ -37,32 +46,13 @@ static const struct kernel_param_ops umbra_bool_ops = {
 module_param_cb(counters, &umbra_bool_ops, &umbra_counters_on, 0444);
 __MODULE_PARM_TYPE(counters, "bool");
 MODULE_PARM_DESC(counters, "count hits, misses and diverted calls of hooks (default: no)");
-
-bool umbra_audit_on;
-
-static int umbra_audit_set(const char *val, const struct kernel_param *kp)
-{
-	bool before = umbra_audit_on;
-	int ret = umbra_bool_set(val, kp);
-
-	if (ret || before == umbra_audit_on)
-		return ret;
-	/* The caller has the lock of the module's parameters. */
-	if (umbra_audit_on)
-		umbra_watch();
-	else
-		umbra_unwatch();
-	return 0;
-}
-
-static const struct kernel_param_ops umbra_audit_ops = {
-	.flags = KERNEL_PARAM_OPS_FL_NOARG,
-	.set = umbra_audit_set,
-	.get = param_get_bool,
-};
-module_param_cb(audit, &umbra_audit_ops, &umbra_audit_on, 0644);
+module_param_cb(audit, &umbra_bool_ops, &umbra_audit_on, 0644);
 __MODULE_PARM_TYPE(audit, "bool");
 MODULE_PARM_DESC(audit, "keep with each new shadow where and when it was attached, for the leak audit; 32 bytes each (default: no)");
+
+module_param_cb(check, &umbra_bool_ops, &umbra_check_on, 0444);
+__MODULE_PARM_TYPE(check, "bool");
+MODULE_PARM_DESC(check, "debugging: refuse what a constructor would wait for itself by (default: no)");
 
 #define UMBRA_SLICE_MAX	100000U
 

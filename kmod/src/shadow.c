@@ -62,6 +62,19 @@ void umbra_c_duplicate(unsigned long id)
 			    id);
 }
 
+static __always_inline int
+umbra_watched_by(unsigned long caller, void **data,
+		 const struct umbra_type *type, void *obj, unsigned long id,
+		 size_t size, gfp_t gfp, umbra_shadow_ctor_t ctor, void *ctor_data)
+{
+	struct umbra_new new = {
+		.type = type, .id = id, .obj = obj, .size = size, .gfp = gfp,
+		.ctor = ctor, .ctor_data = ctor_data,
+	};
+
+	return umbra_watched_new(&new, caller, data);
+}
+
 /*
  * Out of line and with the arguments of the API, so that they are jumped to: what
  * they return to is the API's caller.
@@ -71,12 +84,9 @@ static noinline void *umbra_watched_alloc(const struct umbra_type *type,
 					  umbra_shadow_ctor_t ctor,
 					  void *ctor_data)
 {
-	struct umbra_new new = {
-		.type = type, .obj = obj, .size = size, .gfp = gfp,
-		.ctor = ctor, .ctor_data = ctor_data,
-	};
 	void *data;
-	int ret = umbra_watched_new(&new, _RET_IP_, &data);
+	int ret = umbra_watched_by(_RET_IP_, &data, type, obj, 0, size, gfp, ctor,
+				   ctor_data);
 
 	return ret ? ERR_PTR(ret) : data;
 }
@@ -87,12 +97,9 @@ static noinline void *umbra_watched_get_or_alloc(const struct umbra_type *type,
 						 umbra_shadow_ctor_t ctor,
 						 void *ctor_data)
 {
-	struct umbra_new new = {
-		.type = type, .obj = obj, .size = size, .gfp = gfp,
-		.ctor = ctor, .ctor_data = ctor_data,
-	};
 	void *data;
-	int ret = umbra_watched_new(&new, _RET_IP_, &data);
+	int ret = umbra_watched_by(_RET_IP_, &data, type, obj, 0, size, gfp, ctor,
+				   ctor_data);
 
 	return ret && ret != -EEXIST ? ERR_PTR(ret) : data;
 }
@@ -102,12 +109,9 @@ static noinline void *umbra_watched_shadow_alloc(void *obj, unsigned long id,
 						 umbra_shadow_ctor_t ctor,
 						 void *ctor_data)
 {
-	struct umbra_new new = {
-		.id = id, .obj = obj, .size = size, .gfp = gfp,
-		.ctor = ctor, .ctor_data = ctor_data,
-	};
 	void *data;
-	int ret = umbra_watched_new(&new, _RET_IP_, &data);
+	int ret = umbra_watched_by(_RET_IP_, &data, NULL, obj, id, size, gfp, ctor,
+				   ctor_data);
 
 	if (ret == -EEXIST)
 		umbra_c_duplicate(id);
@@ -120,12 +124,9 @@ static noinline void *umbra_watched_shadow_get_or_alloc(void *obj,
 							umbra_shadow_ctor_t ctor,
 							void *ctor_data)
 {
-	struct umbra_new new = {
-		.id = id, .obj = obj, .size = size, .gfp = gfp,
-		.ctor = ctor, .ctor_data = ctor_data,
-	};
 	void *data;
-	int ret = umbra_watched_new(&new, _RET_IP_, &data);
+	int ret = umbra_watched_by(_RET_IP_, &data, NULL, obj, id, size, gfp, ctor,
+				   ctor_data);
 
 	return ret && ret != -EEXIST ? NULL : data;
 }

@@ -4,10 +4,13 @@
  */
 #include <linux/atomic.h>
 #include <linux/delay.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/preempt.h>
 #include <linux/printk.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
@@ -15,6 +18,7 @@
 #include <linux/sched/clock.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
 #include "internal.h"
@@ -197,6 +201,81 @@ u64 umbra_c_seed(void)
 	return get_random_u64();
 }
 
+/* ---- constructors and destructors that wait for themselves ---- */
+
+/* A task in a constructor, noted with the parameter "check" only. */
+struct umbra_constructing {
+	struct list_head node;
+	struct task_struct *task;
+};
+
+static LIST_HEAD(umbra_constructing);
+static DEFINE_SPINLOCK(umbra_constructing_lock);
+
+/**
+ * umbra_c_construct - call a constructor, and know that this task is in it
+ * @ctor: the author's
+ * @obj: its first argument
+ * @data: its second argument
+ * @ctor_data: its third argument
+ *
+ * Return: what it returned.
+ */
+int umbra_c_construct(umbra_shadow_ctor_t ctor, void *obj, void *data,
+		      void *ctor_data)
+{
+	struct umbra_constructing me = { .task = in_task() ? current : NULL };
+	unsigned long flags;
+	int ret;
+
+	spin_lock_irqsave(&umbra_constructing_lock, flags);
+	list_add(&me.node, &umbra_constructing);
+	spin_unlock_irqrestore(&umbra_constructing_lock, flags);
+	ret = ctor(obj, data, ctor_data);
+	spin_lock_irqsave(&umbra_constructing_lock, flags);
+	list_del(&me.node);
+	spin_unlock_irqrestore(&umbra_constructing_lock, flags);
+	return ret;
+}
+
+static bool umbra_in_constructor(void)
+{
+	struct umbra_constructing *it;
+	unsigned long flags;
+	bool in = false;
+
+	spin_lock_irqsave(&umbra_constructing_lock, flags);
+	list_for_each_entry(it, &umbra_constructing, node)
+		in |= it->task == current;
+	spin_unlock_irqrestore(&umbra_constructing_lock, flags);
+	return in;
+}
+
+/**
+ * umbra_c_may_wait - whether the caller may wait for reclamation
+ * @what: what it called, for the log
+ *
+ * Reclamation waits for the destructor that it runs, and for constructors of
+ * shadows that it is to reclaim: if one of those waited for it, for ever.
+ *
+ * Return: whether it is in neither (in a constructor: as far as "check" tells).
+ */
+bool umbra_c_may_wait(const char *what)
+{
+	const char *in;
+
+	might_sleep();
+	if (current_work() == &umbra_reclaim)
+		in = "destructor";
+	else if (umbra_check_on && umbra_in_constructor())
+		in = "constructor";
+	else
+		return true;
+	umbra_refused_err("%s waits for reclamation, which waits for the %s that called it; call it elsewhere",
+			  what, in);
+	return false;
+}
+
 /* ---- the control lock ---- */
 
 static DEFINE_MUTEX(umbra_control);
@@ -222,6 +301,15 @@ int umbra_c_lock(void)
 	mutex_lock(&umbra_control);
 	WRITE_ONCE(umbra_control_owner, current);
 	return 0;
+}
+
+/* As umbra_c_lock(), if nobody has it now. */
+bool umbra_c_trylock(void)
+{
+	if (umbra_c_owns_control() || !mutex_trylock(&umbra_control))
+		return false;
+	WRITE_ONCE(umbra_control_owner, current);
+	return true;
 }
 
 void umbra_c_unlock(void)

@@ -29,6 +29,7 @@ UMBRA_SHOW(states);
 UMBRA_SHOW(types);
 UMBRA_SHOW(hooks);
 UMBRA_SHOW(reclaim);
+UMBRA_SHOW(audit);
 UMBRA_SHOW(json);
 
 static ssize_t patches_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -81,6 +82,7 @@ int umbra_show_init(void)
 	debugfs_create_file("types", 0444, umbra_dir, NULL, &umbra_types_fops);
 	debugfs_create_file("hooks", 0444, umbra_dir, NULL, &umbra_hooks_fops);
 	debugfs_create_file("reclaim", 0444, umbra_dir, NULL, &umbra_reclaim_fops);
+	debugfs_create_file("audit", 0444, umbra_dir, NULL, &umbra_audit_fops);
 	debugfs_create_file("json", 0444, umbra_dir, NULL, &umbra_json_fops);
 	return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where shadows were attached, for the leak audit (audit=1).
+ * Where shadows were attached, for the leak audit (audit=1): of what is there now
+ * in debugfs, of what is left in the log when umbra.ko goes.
  *
  * When umbra.ko goes, all modules that called it have gone, and their addresses
  * are nobody's or somebody else's. So a site's name is made out when it is first
@@ -15,6 +16,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/printk.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timekeeping.h>
@@ -99,6 +101,46 @@ void umbra_sites_going(struct module *mod)
 	spin_unlock_irq(&umbra_sites_lock);
 }
 
+/* Stays until umbra.ko goes. */
+static const char *umbra_site_name(u64 site)
+{
+	const char *name = "(not known: there was no memory to note it)";
+	struct umbra_site *it;
+	unsigned long flags;
+
+	spin_lock_irqsave(&umbra_sites_lock, flags);
+	list_for_each_entry(it, &umbra_sites, node)
+		if (it->number == (u32)site)
+			name = it->name;
+	spin_unlock_irqrestore(&umbra_sites_lock, flags);
+	return name;
+}
+
+/* How long ago, in seconds. */
+static u64 umbra_site_age(u64 site)
+{
+	return ((umbra_now() - (site >> 32)) << UMBRA_TIME_SHIFT) / NSEC_PER_SEC;
+}
+
+/**
+ * umbra_c_audit - a type's line in debugfs
+ * @m: the file
+ * @id: the type's id
+ * @live: how many shadows it has
+ * @obj: the oldest one's object, or anyone's if @site is 0
+ * @site: from umbra_site(), or 0
+ */
+void umbra_c_audit(struct seq_file *m, unsigned long id, size_t live,
+		   const void *obj, u64 site)
+{
+	seq_printf(m, "%10lu %10zu %p ", id, live, obj);
+	if (site)
+		seq_printf(m, "%8llu %s\n", umbra_site_age(site),
+			   umbra_site_name(site));
+	else
+		seq_printf(m, "%8s %s\n", "-", "(not noted: audit was off)");
+}
+
 /**
  * umbra_c_leaked - the leak audit's line about a type
  * @id: the type's id
@@ -108,22 +150,13 @@ void umbra_sites_going(struct module *mod)
  */
 void umbra_c_leaked(unsigned long id, size_t live, const void *obj, u64 site)
 {
-	const char *name = "(not known: there was no memory to note it)";
-	struct umbra_site *it;
-
 	if (!site) {
 		pr_warn("umbra: leak audit: id %lu: %zu shadows were never freed, one of them of object %p; load with audit=1 to learn where they were attached\n",
 			id, live, obj);
 		return;
 	}
-	/* The module goes, and nobody else is here. */
-	list_for_each_entry(it, &umbra_sites, node)
-		if (it->number == (u32)site)
-			name = it->name;
 	pr_warn("umbra: leak audit: id %lu: %zu shadows were never freed, the oldest of object %p, attached %llu s ago by %s\n",
-		id, live, obj,
-		((umbra_now() - (site >> 32)) << UMBRA_TIME_SHIFT) / NSEC_PER_SEC,
-		name);
+		id, live, obj, umbra_site_age(site), umbra_site_name(site));
 }
 
 void umbra_sites_exit(void)

@@ -14,6 +14,7 @@
 #include <linux/rcupdate.h>
 #include <linux/string.h>
 
+#include "../src/compat.h"
 #include "umbra_test.h"
 
 #define ID	0x7001
@@ -355,8 +356,8 @@ static bool klp_an_interrupt_gets_the_same_pair(void)
 
 	atomic_set(&irq_calls, 0);
 	atomic_set(&irq_failed, 0);
-	hrtimer_init_on_stack(&timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
-	timer.function = irq_alloc;
+	umbra_hrtimer_on_stack(&timer, irq_alloc, CLOCK_MONOTONIC,
+			       HRTIMER_MODE_REL_PINNED_HARD);
 	hrtimer_start(&timer, ns_to_ktime(130 * NSEC_PER_USEC), HRTIMER_MODE_REL_PINNED_HARD);
 	end = jiffies + HZ / 2;
 	while (time_before(jiffies, end)) {

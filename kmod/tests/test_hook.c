@@ -37,15 +37,15 @@ static struct umbra_patch patch = {
 };
 
 /* Known by their names and called as they are written. */
-noinline __noclone int umbra_hook_two(void *obj, int a);
-noinline __noclone int umbra_hook_two(void *obj, int a)
+noinline UMBRA_HOOKED int umbra_hook_two(void *obj, int a);
+noinline UMBRA_HOOKED int umbra_hook_two(void *obj, int a)
 {
 	barrier_data(obj);
 	return a;
 }
 
-noinline __noclone int umbra_hook_five(int a, int b, int c, void *obj, int e);
-noinline __noclone int umbra_hook_five(int a, int b, int c, void *obj, int e)
+noinline UMBRA_HOOKED int umbra_hook_five(int a, int b, int c, void *obj, int e);
+noinline UMBRA_HOOKED int umbra_hook_five(int a, int b, int c, void *obj, int e)
 {
 	barrier_data(obj);
 	return a + 10 * b + 100 * c + 1000 * e;
@@ -432,8 +432,8 @@ static bool a_hook_in_the_idle_loop_is_safe_or_refused(void)
 #define SLOTS	64
 
 #define DEFINE_MANY(n)						\
-noinline __noclone int umbra_hook_many_##n(void *obj);		\
-noinline __noclone int umbra_hook_many_##n(void *obj)		\
+noinline UMBRA_HOOKED int umbra_hook_many_##n(void *obj);		\
+noinline UMBRA_HOOKED int umbra_hook_many_##n(void *obj)		\
 {								\
 	barrier_data(obj);					\
 	return n;						\

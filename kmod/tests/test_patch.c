@@ -7,16 +7,16 @@
 
 #include "umbra_test.h"
 
-noinline int umbra_test_target(void *obj, int a, int b, int c, int d, int e);
-noinline int umbra_test_target(void *obj, int a, int b, int c, int d, int e)
+noinline UMBRA_HOOKED int umbra_test_target(void *obj, int a, int b, int c, int d, int e);
+noinline UMBRA_HOOKED int umbra_test_target(void *obj, int a, int b, int c, int d, int e)
 {
 	barrier_data(obj);
 	return a + 10 * b + 100 * c + 1000 * d + 10000 * e;
 }
 
 /* All of its arguments arrive: no clone of it does without some. */
-static noinline __noclone int umbra_test_six(void *a, void *b, void *c, void *d,
-					     void *e, void *f)
+static UMBRA_HOOKED int umbra_test_six(void *a, void *b, void *c, void *d,
+				       void *e, void *f)
 {
 	barrier_data(a);
 	barrier_data(b);

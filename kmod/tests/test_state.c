@@ -17,8 +17,8 @@
 #define MAGIC	0x5ad0u
 #define OBJECT	((void *)&objects[10])
 
-noinline __noclone int umbra_state_target(void *obj);
-noinline __noclone int umbra_state_target(void *obj)
+noinline UMBRA_HOOKED int umbra_state_target(void *obj);
+noinline UMBRA_HOOKED int umbra_state_target(void *obj)
 {
 	barrier_data(obj);
 	return 0;

@@ -16,9 +16,10 @@
 #include <linux/livepatch.h>
 #include <linux/math64.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/timex.h>
 
-#include <umbra.h>
+#include "patch.h"
 
 #define BENCH_ID	77
 #define BENCH_STATE	78
@@ -63,6 +64,11 @@ static noinline void op_alloc(unsigned int i)
 static noinline void op_get(unsigned int i)
 {
 	barrier_data(umbra_get(type, bench_key(i)));
+}
+
+static noinline void op_get_rcu(unsigned int i)
+{
+	barrier_data(umbra_get_rcu(type, bench_key(i)));
 }
 
 static noinline void op_shadow_get(unsigned int i)
@@ -124,6 +130,8 @@ static void bench_size(unsigned int n)
 	bench("umbra_alloc", op_alloc, 0, n);
 	bench("umbra_get hit", op_get, 0, n);
 	bench("umbra_get miss", op_get, n, n);
+	bench("umbra_get_rcu hit", op_get_rcu, 0, n);
+	bench("umbra_get_rcu miss", op_get_rcu, n, n);
 	bench("umbra_shadow_get hit", op_shadow_get, 0, n);
 	bench("umbra_shadow_get miss", op_shadow_get, n, n);
 	start = rdtsc_ordered();
@@ -132,6 +140,34 @@ static void bench_size(unsigned int n)
 		     rdtsc_ordered() - start);
 	/* Reclaims, and lets the next size begin with nothing pending. */
 	umbra_barrier();
+}
+
+/* What any insertion of that size pays: its memory. */
+static void *memory;
+
+static noinline void op_kzalloc(unsigned int i)
+{
+	/* Its size is not known to the compiler, as an entry's is not. */
+	size_t size = 24;
+	void **piece;
+
+	OPTIMIZER_HIDE_VAR(size);
+	piece = kzalloc(size, GFP_ATOMIC);
+	if (piece) {
+		*piece = memory;
+		memory = piece;
+	}
+}
+
+static void bench_memory(unsigned int n)
+{
+	bench("kzalloc of an entry", op_kzalloc, 0, n);
+	while (memory) {
+		void **piece = memory;
+
+		memory = *piece;
+		kfree(piece);
+	}
 }
 
 /* ---- the longest time with preemption off ---- */
@@ -218,8 +254,8 @@ static int bench_sections(unsigned int n)
 
 /* ---- what a hook adds to a call ---- */
 
-noinline int umbra_bench_target(void *obj);
-noinline int umbra_bench_target(void *obj)
+noinline UMBRA_HOOKED int umbra_bench_target(void *obj);
+noinline UMBRA_HOOKED int umbra_bench_target(void *obj)
 {
 	barrier_data(obj);
 	return 1;
@@ -281,22 +317,10 @@ static struct umbra_state states[] = {
 };
 
 static struct umbra_hook hooks[] = {
-	{
-		.symbol = "umbra_bench_target",
-		.replacement = bench_replacement,
-		.state = BENCH_STATE,
-		.shadow = BENCH_STATE,
-		.policy = UMBRA_HAS_SHADOW,
-	},
+	UMBRA_TEST_HOOK("umbra_bench_target", bench_replacement, BENCH_STATE),
 };
 
-static struct umbra_patch patch = {
-	.mod = THIS_MODULE,
-	.states = states,
-	.nr_states = ARRAY_SIZE(states),
-	.hooks = hooks,
-	.nr_hooks = ARRAY_SIZE(hooks),
-};
+static struct umbra_patch patch = UMBRA_TEST_PATCH(states, hooks);
 
 static int bench_hooks(void)
 {
@@ -333,6 +357,7 @@ static int __init bench_init(void)
 		}
 		bench_size(sizes[i]);
 	}
+	bench_memory(1000);
 	ret = sections ? bench_sections(sections) : 0;
 	ret = ret ?: bench_hooks();
 out:

@@ -7,7 +7,7 @@
 #include <linux/err.h>
 #include <linux/module.h>
 
-#include <umbra.h>
+#include "patch.h"
 
 #define CYCLE_TYPE	951
 #define CYCLE_STATE	952
@@ -17,8 +17,8 @@ static bool with_hook;
 module_param_named(hook, with_hook, bool, 0444);
 MODULE_PARM_DESC(hook, "with a hook, which costs grace periods of tasks");
 
-noinline int umbra_cycle_target(void *obj);
-noinline int umbra_cycle_target(void *obj)
+noinline UMBRA_HOOKED int umbra_cycle_target(void *obj);
+noinline UMBRA_HOOKED int umbra_cycle_target(void *obj)
 {
 	barrier_data(obj);
 	return 1;
@@ -60,21 +60,10 @@ static struct umbra_state states[] = {
 };
 
 static struct umbra_hook hooks[] = {
-	{
-		.symbol = "umbra_cycle_target",
-		.replacement = cycle_replacement,
-		.state = CYCLE_STATE,
-		.shadow = CYCLE_STATE,
-		.policy = UMBRA_HAS_SHADOW,
-	},
+	UMBRA_TEST_HOOK("umbra_cycle_target", cycle_replacement, CYCLE_STATE),
 };
 
-static struct umbra_patch patch = {
-	.mod = THIS_MODULE,
-	.states = states,
-	.nr_states = ARRAY_SIZE(states),
-	.hooks = hooks,
-};
+static struct umbra_patch patch = UMBRA_TEST_PATCH(states, hooks);
 
 static int __init cycle_init(void)
 {
@@ -93,7 +82,8 @@ static int __init cycle_init(void)
 	if (ret)
 		return ret;
 
-	patch.nr_hooks = with_hook;
+	if (!with_hook)
+		patch.nr_hooks = 0;
 	ret = umbra_enable_patch(&patch);
 	if (ret)
 		return ret;

@@ -19,6 +19,8 @@
 
 #include <umbra.h>
 
+#include "hooked.h"
+
 #define MILLION_ID	610
 #define ASKER_ID	611
 #define OTHER_ID	612
@@ -32,7 +34,7 @@ static void *million_key(unsigned long i)
 	return (void *)(0xffff888000000000UL + i * 192UL);
 }
 
-static noinline __noclone int million_target(void *obj)
+static UMBRA_HOOKED int million_target(void *obj)
 {
 	barrier_data(obj);
 	return 0;

@@ -85,6 +85,42 @@ static const struct kernel_param_ops leak_ops = {
 module_param_cb(leak, &leak_ops, NULL, 0200);
 MODULE_PARM_DESC(leak, "leave a shadow on the object of this number");
 
+/* Both would wait for themselves. */
+static int seen_waits_in_ctor(void *obj, void *shadow, void *data)
+{
+	umbra_barrier();
+	return 0;
+}
+
+static void seen_waits_in_dtor(void *obj, void *shadow)
+{
+	umbra_barrier();
+}
+
+static int wait_set(const char *val, const struct kernel_param *kp)
+{
+	struct umbra_type *type = umbra_type_get(SEEN_ID);
+	void *data;
+
+	if (IS_ERR(type))
+		return PTR_ERR(type);
+	data = umbra_alloc(type, &objects[0], 8, GFP_KERNEL, seen_waits_in_ctor, NULL);
+	umbra_free(type, &objects[0], seen_waits_in_dtor);
+	umbra_barrier();
+	umbra_type_put(type);
+	return PTR_ERR_OR_ZERO(data);
+}
+
+static const struct kernel_param_ops wait_ops = {
+	.set = wait_set,
+};
+module_param_cb(wait, &wait_ops, NULL, 0200);
+MODULE_PARM_DESC(wait, "have a constructor and a destructor wait for reclamation");
+
+static unsigned long exit_frees;
+module_param(exit_frees, ulong, 0444);
+MODULE_PARM_DESC(exit_frees, "free all shadows of this id when unloading, whoever has them");
+
 static int __init seen_init(void)
 {
 	return 0;
@@ -92,6 +128,8 @@ static int __init seen_init(void)
 
 static void __exit seen_exit(void)
 {
+	if (exit_frees)
+		umbra_shadow_free_all(exit_frees, NULL);
 }
 
 module_init(seen_init);

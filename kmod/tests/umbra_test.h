@@ -10,6 +10,8 @@
 
 #include <umbra.h>
 
+#include "hooked.h"
+
 struct umbra_test {
 	const char *name;
 	bool (*run)(void);

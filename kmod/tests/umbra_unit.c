@@ -9,7 +9,7 @@
 #include <linux/err.h>
 #include <linux/module.h>
 
-#include "switch.h"
+#include "patch.h"
 
 #define UNIT_A	901
 #define UNIT_B	902
@@ -55,28 +55,11 @@ static struct umbra_state states[] = {
 
 /* No inode has a shadow of these ids, so nothing is ever diverted. */
 static struct umbra_hook hooks[] = {
-	{
-		.symbol = "security_inode_permission",
-		.replacement = unit_permission,
-		.state = UNIT_A,
-		.shadow = UNIT_A,
-		.policy = UMBRA_HAS_SHADOW,
-	}, {
-		.symbol = "security_inode_create",
-		.replacement = unit_create,
-		.state = UNIT_B,
-		.shadow = UNIT_B,
-		.policy = UMBRA_HAS_SHADOW,
-	},
+	UMBRA_TEST_HOOK("security_inode_permission", unit_permission, UNIT_A),
+	UMBRA_TEST_HOOK("security_inode_create", unit_create, UNIT_B),
 };
 
-static struct umbra_patch patch = {
-	.mod = THIS_MODULE,
-	.states = states,
-	.nr_states = ARRAY_SIZE(states),
-	.hooks = hooks,
-	.nr_hooks = ARRAY_SIZE(hooks),
-};
+static struct umbra_patch patch = UMBRA_TEST_PATCH(states, hooks);
 
 static int unit_enabled_set(const char *val, const struct kernel_param *kp)
 {

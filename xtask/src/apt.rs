@@ -22,6 +22,9 @@ pub(crate) struct Apt {
     options: Vec<String>,
 }
 
+/// A source out of the system's targets, its codename and the archive's key.
+type Derive = fn(&[String], &str, Option<&str>) -> Option<String>;
+
 /// The system's sources, and the key of Debian's archive.
 const SOURCE_PARTS: &str = "/etc/apt/sources.list.d";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -30,7 +33,7 @@ impl Apt {
     /// The system's sources and the backports: for what is unpacked in the cache.
     pub(crate) fn new(paths: &Paths) -> Result<Self> {
         let mut apt = Self::at(&paths.dir("apt")?)?;
-        if let Some(text) = apt.backports()? {
+        if let Some(text) = apt.source(debian::backports_source)? {
             let parts = paths.dir("apt/sources.list.d")?;
             copy_sources(Path::new(SOURCE_PARTS), &parts)?;
             let file = parts.join("umbra-backports.sources");
@@ -41,24 +44,41 @@ impl Apt {
         Ok(apt)
     }
 
+    /// The release after the system's, if the system is a Debian that has one: for
+    /// kernels that are newer than the backports'.
+    pub(crate) fn next(paths: &Paths) -> Result<Option<Self>> {
+        let mut apt = Self::at(&paths.dir("apt-next")?)?;
+        let Some(text) = apt.source(debian::next_source)? else {
+            return Ok(None);
+        };
+        let parts = paths.dir("apt-next/sources.list.d")?;
+        let file = parts.join("umbra-next.sources");
+        fs::write(&file, text).map_err(Error::io("write", &file))?;
+        apt.options.push("Dir::Etc::SourceList=/dev/null".into());
+        apt.options
+            .push(format!("Dir::Etc::SourceParts={}", parts.display()));
+        Ok(Some(apt))
+    }
+
     /// The system's sources alone: for what is installed.
     pub(crate) fn system(paths: &Paths) -> Result<Self> {
         Self::at(&paths.dir("apt-system")?)
     }
 
-    /// The source of the backports, if the system is a Debian and lacks it.
-    fn backports(&self) -> Result<Option<String>> {
+    /// A source that is derived from the system's, if that is a Debian's.
+    fn source(&self, derive: Derive) -> Result<Option<String>> {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let Some(codename) = debian::codename(&release) else {
             return Ok(None);
         };
         let mut command = self.command("apt-get");
         command
-            .args(["indextargets", "--format"])
-            .arg("$(REPO_URI) $(CODENAME) $(COMPONENT)");
+            // Of sources that were never fetched too.
+            .args(["indextargets", "--no-release-info", "--format"])
+            .arg("$(REPO_URI) $(RELEASE) $(COMPONENT)");
         let targets = proc::output(command)?;
         let key = Path::new(KEYRING).exists().then_some(KEYRING);
-        Ok(debian::backports_source(&targets, codename, key))
+        Ok(derive(&targets, codename, key))
     }
 
     /// The suite whose packages are newer than the release's.

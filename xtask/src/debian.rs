@@ -39,7 +39,7 @@ pub(crate) fn stanzas<S: AsRef<str>>(lines: &[S]) -> Vec<Stanza> {
 }
 
 /// One dependency: the name and, if it has one, the version after the relation.
-fn dependencies(field: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+pub(crate) fn dependencies(field: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     field.split(',').filter_map(|entry| {
         let first = entry.split('|').next()?.trim();
         let (name, rest) = first.split_once(' ').unwrap_or((first, ""));
@@ -74,9 +74,13 @@ pub(crate) struct KernelSet {
     pub(crate) image: Package,
     /// Headers, common headers and build tools.
     pub(crate) headers: Vec<Package>,
+    /// The compiler and libraries that these need, if this release is older than
+    /// they are (`foreign.rs`).
+    pub(crate) tools: Vec<Package>,
 }
 
-/// Finds the newest stock kernel of `series`; `show` gives the stanzas of a name.
+/// Finds the newest stock kernel of `series`, "6.12", or "7.x" for the newest 7;
+/// `show` gives the stanzas of a name.
 pub(crate) fn resolve(
     series: &str,
     show: impl Fn(&str) -> Result<Vec<Stanza>>,
@@ -85,7 +89,7 @@ pub(crate) fn resolve(
         series: series.to_owned(),
         why: why.to_owned(),
     };
-    let prefix = format!("{series}.");
+    let prefix = format!("{}.", series.trim_end_matches(".x"));
     let metas = show("linux-image-amd64")?;
     let meta = newest(
         metas.iter().filter(|s| version_of(s).starts_with(&prefix)),
@@ -105,7 +109,13 @@ pub(crate) fn resolve(
             .ok_or_else(|| no(&format!("{name} is not there in version {version}")))?;
         package(name, stanza).ok_or_else(|| no(&format!("{name} has no size")))
     };
-    let image = exact(image_name)?;
+    // Since 7.1 that package is an empty one, which depends on the file's.
+    let found = show(image_name)?;
+    let depends = newest(found.iter(), |v| v == version)
+        .and_then(|s| s.get("Depends"))
+        .map_or("", String::as_str);
+    let binary = dependencies(depends).find(|(name, _)| name.starts_with("linux-binary-"));
+    let image = exact(binary.map_or(image_name, |(name, _)| name))?;
     let headers_name = format!("linux-headers-{release}");
     let mut headers = vec![exact(&headers_name)?];
     let found = show(&headers_name)?;
@@ -127,6 +137,7 @@ pub(crate) fn resolve(
         version,
         image,
         headers,
+        tools: Vec::new(),
     })
 }
 
@@ -140,7 +151,7 @@ pub(crate) fn resolve_source(
     let name = format!("linux-source-{series}");
     let found = show(&name)?;
     exactly(&name, version, &found)
-        .or_else(|| package(&name, newest(found.iter(), |_| true)?))
+        .or_else(|| newest_of(&name, &found))
         .ok_or(Error::NoPackage { name })
 }
 
@@ -191,6 +202,30 @@ pub(crate) fn backports_source<S: AsRef<str>>(
     ))
 }
 
+/// A source for the release after this one, and its backports.
+///
+/// `targets` are as in [`backports_source`].
+pub(crate) fn next_source<S: AsRef<str>>(
+    targets: &[S],
+    codename: &str,
+    keyring: Option<&str>,
+) -> Option<String> {
+    let next = match codename {
+        "bookworm" => "trixie",
+        _ => return None,
+    };
+    let uri = targets.iter().find_map(|line| {
+        let mut words = line.as_ref().split(' ');
+        let uri = words.next()?;
+        (words.eq([codename, "main"])).then_some(uri)
+    })?;
+    let key = keyring.map_or(String::new(), |key| format!("Signed-By: {key}\n"));
+    let backports = backports_suite(next);
+    Some(format!(
+        "Types: deb\nURIs: {uri}\nSuites: {next} {backports}\nComponents: main\n{key}"
+    ))
+}
+
 /// Name and version of each package that `apt-get --simulate` would install.
 pub(crate) fn simulated<S: AsRef<str>>(lines: &[S]) -> Vec<(String, String)> {
     let install = |line: &S| {
@@ -200,6 +235,11 @@ pub(crate) fn simulated<S: AsRef<str>>(lines: &[S]) -> Vec<(String, String)> {
         Some((name.to_owned(), version.to_owned()))
     };
     lines.iter().filter_map(install).collect()
+}
+
+/// The newest version of a package.
+pub(crate) fn newest_of(name: &str, found: &[Stanza]) -> Option<Package> {
+    package(name, newest(found.iter(), |_| true)?)
 }
 
 fn version_of(stanza: &Stanza) -> &str {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::apt::Apt;
 use crate::debian::{self, KernelSet};
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::paths::Paths;
 use crate::proc;
 use crate::ui::{self, Task};
@@ -74,6 +75,29 @@ impl Kernel {
         headers_in(&self.dir, &self.stamp.release)
     }
 
+    /// Where the compiler of a kernel is that this release's cannot build for.
+    fn tools(&self) -> Option<PathBuf> {
+        Some(self.dir.join(foreign::PROGRAMS)).filter(|dir| dir.exists())
+    }
+
+    /// Lets a build for it find that compiler.
+    pub(crate) fn equip(&self, command: &mut Command) {
+        let Some(tools) = self.tools() else { return };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(tools).chain(std::env::split_paths(&path));
+        // A folder of the path has no colon in it, and ours has none either.
+        command.env("PATH", std::env::join_paths(all).unwrap_or(path));
+    }
+
+    /// The packages of the release that it is from.
+    pub(crate) fn apt(&self, paths: &Paths) -> Result<Apt> {
+        let next = match self.tools() {
+            Some(_) => Apt::next(paths)?,
+            None => None,
+        };
+        next.map_or_else(|| Apt::new(paths), Ok)
+    }
+
     /// Opens a cache folder, if it is whole.
     fn open(dir: &Path) -> Option<Self> {
         let text = fs::read_to_string(dir.join("stamp.json")).ok()?;
@@ -117,11 +141,7 @@ pub(crate) fn get(paths: &Paths, series: &str, refresh: bool) -> Result<Kernel> 
         return Ok(kernel);
     }
     let task = Task::new("kernel");
-    let apt = Apt::new(paths)?;
-    let updated = apt.update(&task)?;
-    // Should the index be short of something, the reason is likely in here.
-    let set = debian::resolve(series, |name| apt.show(name))
-        .inspect_err(|_| ui::note(&updated.lines.join("\n")))?;
+    let (apt, set) = find(paths, series, &task)?;
     task.say(&format!("{} ({})", set.release, set.version));
     let dir = base.join(&set.release);
     let kernel = match Kernel::open(&dir).filter(|k| k.stamp.version == set.version) {
@@ -137,6 +157,30 @@ pub(crate) fn get(paths: &Paths, series: &str, refresh: bool) -> Result<Kernel> 
     Ok(kernel)
 }
 
+/// The packages of a series: this release's or its backports', or else those of
+/// the next release, with the tools that they need.
+fn find(paths: &Paths, series: &str, task: &Task) -> Result<(Apt, KernelSet)> {
+    let apt = Apt::new(paths)?;
+    let updated = apt.update(task)?;
+    let none = match debian::resolve(series, |name| apt.show(name)) {
+        Ok(set) => return Ok((apt, set)),
+        // Should the index be short of something, the reason is likely in here.
+        Err(error) => {
+            ui::note(&updated.lines.join("\n"));
+            error
+        }
+    };
+    let Some(apt) = Apt::next(paths)? else {
+        return Err(none);
+    };
+    task.say(&format!("{none}; looking in the next release"));
+    let updated = apt.update(task)?;
+    let set = debian::resolve(series, |name| apt.show(name))
+        .and_then(|set| foreign::with_tools(set, |name| apt.show(name)))
+        .inspect_err(|_| ui::note(&updated.lines.join("\n")))?;
+    Ok((apt, set))
+}
+
 fn unpack(apt: &Apt, set: &KernelSet, base: &Path, dir: &Path, task: &Task) -> Result<Kernel> {
     let partial = base.join(format!(".partial-{}", set.release));
     for old in [&partial, dir] {
@@ -146,25 +190,43 @@ fn unpack(apt: &Apt, set: &KernelSet, base: &Path, dir: &Path, task: &Task) -> R
     }
     let debs = partial.join("debs");
     let mut packages = vec![set.image.clone()];
-    packages.extend(set.headers.iter().cloned());
+    packages.extend(set.headers.iter().chain(&set.tools).cloned());
     let files = apt.download(&packages, &debs, task)?;
     for (index, file) in files.iter().enumerate() {
         task.at(&format!("unpacking {}", packages[index].name));
-        // Of the image only /boot: its modules are 400 MB that nobody loads.
+        // Of the image only itself: its modules are 400 MB that nobody loads.
+        let binary = format!("./usr/lib/modules/{}/vmlinuz", set.release);
+        let part = match index {
+            0 if set.image.name.starts_with("linux-binary-") => &binary,
+            0 => "./boot",
+            _ => "./usr",
+        };
         let mut command = Command::new("bash");
         command
             .args(["-o", "pipefail", "-c"])
             .arg(r#"dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" "$3""#)
             .args(["unpack".as_ref(), file.as_os_str(), partial.as_os_str()])
-            .arg(if index == 0 { "./boot" } else { "./usr" });
+            .arg(part);
         proc::output(command)?;
+    }
+    let (packed, binary) = (
+        packed_in(&partial, &set.release),
+        partial.join(format!("usr/lib/modules/{}/vmlinuz", set.release)),
+    );
+    if binary.exists() {
+        let boot = partial.join("boot");
+        fs::create_dir_all(&boot).map_err(Error::io("make", &boot))?;
+        fs::rename(&binary, &packed).map_err(Error::io("move", &binary))?;
+    }
+    if !set.tools.is_empty() {
+        foreign::wrap(&partial)?;
     }
     fs::remove_dir_all(&debs).map_err(Error::io("remove", &debs))?;
     relocate(&headers_in(&partial, &set.release).join("Makefile"))?;
 
     task.at("unpacking the image");
     let image = image_in(&partial, &set.release);
-    unpack_image(&packed_in(&partial, &set.release), &image)?;
+    unpack_image(&packed, &image)?;
     let image_bytes = fs::metadata(&image)
         .map_err(Error::io("find", &image))?
         .len();
@@ -242,11 +304,14 @@ fn relocate(makefile: &Path) -> Result<()> {
 }
 
 fn relocated(text: &str) -> Option<String> {
+    let here = "$(dir $(lastword $(MAKEFILE_LIST)))..";
     text.contains("include /usr/src/").then(|| {
-        text.replace(
-            "include /usr/src/",
-            "include $(dir $(lastword $(MAKEFILE_LIST)))../",
-        )
+        text.replace("include /usr/src/", &format!("include {here}/"))
+            // Since 7.1; by := , for the list grows.
+            .replace(
+                "KBUILD_OUTPUT=/usr/src/",
+                &format!("KBUILD_OUTPUT:=$(abspath {here})/"),
+            )
     })
 }
 
@@ -260,6 +325,13 @@ mod tests {
             relocated("include /usr/src/linux-headers-6.1.0-56-common/Makefile\n").as_deref(),
             Some(
                 "include $(dir $(lastword $(MAKEFILE_LIST)))../linux-headers-6.1.0-56-common/Makefile\n"
+            )
+        );
+        assert_eq!(
+            relocated("KBUILD_OUTPUT=/usr/src/h\ninclude /usr/src/c/Makefile\n").as_deref(),
+            Some(
+                "KBUILD_OUTPUT:=$(abspath $(dir $(lastword $(MAKEFILE_LIST)))..)/h\n\
+                 include $(dir $(lastword $(MAKEFILE_LIST)))../c/Makefile\n"
             )
         );
         assert_eq!(relocated("all:\n"), None);

@@ -12,6 +12,7 @@ mod demo;
 mod deps;
 mod document;
 mod error;
+mod foreign;
 mod initramfs;
 mod kernel;
 mod klog;
@@ -22,6 +23,8 @@ mod package;
 mod paths;
 mod pool;
 mod proc;
+#[cfg(test)]
+mod proofs;
 mod protocol;
 mod qemu;
 mod report;

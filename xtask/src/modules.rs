@@ -97,6 +97,7 @@ pub(crate) fn prepare(
         // The stock kernel's BTF needs pahole and a vmlinux; modules load without.
         .arg("CONFIG_DEBUG_INFO_BTF_MODULES=")
         .env("UMBRA_CARGO_TARGET_DIR", paths.cache().join("kmod-rust"));
+    kernel.equip(&mut command);
     Ok(command)
 }
 
@@ -148,14 +149,17 @@ pub(crate) fn make(
 /// Whether a line of the build is a warning of any tool in it.
 ///
 /// Kbuild's remark that the compiler is another build of the same gcc than the
-/// kernel's is not: Debian's own point releases cause it.
+/// kernel's is not: Debian's own point releases cause it. Nor is that on pahole,
+/// which nobody runs: there is no BTF.
 fn is_warning(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let warned = lower.contains("warning:")
         || lower.contains("error:")
         || lower.contains("objtool:")
         || lower.starts_with("warning");
-    warned && !lower.contains("the compiler differs from the one used to build the kernel")
+    warned
+        && !lower.contains("the compiler differs from the one used to build the kernel")
+        && !lower.contains("pahole version differs from the one used to build the kernel")
 }
 
 /// Links each source file into the mirror; the Rust workspace as one folder.
@@ -243,6 +247,7 @@ mod tests {
         for line in [
             "  CC [M]  /x/umbra.o",
             "warning: the compiler differs from the one used to build the kernel",
+            "warning: pahole version differs from the one used to build the kernel",
             "  The kernel was built by: gcc-12 (Debian 12.2.0-14+deb12u2) 12.2.0",
             "Skipping BTF generation for /x/umbra.ko due to unavailability of vmlinux",
             "   Compiling umbra-shadow v0.1.0",

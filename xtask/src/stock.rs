@@ -10,7 +10,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::apt::Apt;
 use crate::debian;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -54,7 +53,7 @@ pub(crate) fn source(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
         return Ok(dir);
     }
     let task = Task::new("kernel source");
-    let apt = Apt::new(paths)?;
+    let apt = kernel.apt(paths)?;
     apt.update(&task)?;
     let package = debian::resolve_source(kernel.series(), kernel.version(), |name| apt.show(name))?;
     let partial = base.join(format!(".partial-{}", kernel.version()));
@@ -144,6 +143,7 @@ pub(crate) fn add(paths: &Paths, kernel: &Kernel, ours: &mut Modules) -> Result<
         .arg(format!("M={}", dir.display()))
         .arg(format!("KBUILD_EXTRA_SYMBOLS={}", symbols.display()))
         .args(["CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]);
+    kernel.equip(&mut command);
     let built = modules::make(command, &dir, &paths.log("stock-modules")?, &task)?;
     task.done(&format!("{} up to date, no warnings", built.len()));
     ours.files.extend(built);

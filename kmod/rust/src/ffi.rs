@@ -115,7 +115,16 @@ unsafe extern "C" {
     pub(crate) safe fn umbra_c_queue_reclaim();
     pub(crate) safe fn umbra_c_flush_reclaim();
     pub(crate) safe fn umbra_c_seed() -> u64;
+    pub(crate) safe static umbra_check_on: bool;
+    pub(crate) fn umbra_c_construct(
+        ctor: Ctor,
+        obj: *mut c_void,
+        data: *mut c_void,
+        ctor_data: *mut c_void,
+    ) -> c_int;
+    pub(crate) fn umbra_c_may_wait(what: *const c_char) -> bool;
     pub(crate) safe fn umbra_c_lock() -> c_int;
+    pub(crate) safe fn umbra_c_trylock() -> bool;
     pub(crate) fn umbra_c_unlock();
     pub(crate) fn umbra_c_module_get(module: *mut Module) -> bool;
     pub(crate) fn umbra_c_module_put(module: *mut Module);
@@ -132,6 +141,13 @@ unsafe extern "C" {
     );
     pub(crate) safe fn umbra_c_trace_split(id: c_ulong);
     pub(crate) safe fn umbra_c_leaked(id: c_ulong, live: usize, obj: *const c_void, site: u64);
+    pub(crate) fn umbra_c_audit(
+        m: *mut SeqFile,
+        id: c_ulong,
+        live: usize,
+        obj: *const c_void,
+        site: u64,
+    );
     pub(crate) safe fn umbra_c_traces_free_all() -> bool;
     pub(crate) safe fn umbra_c_trace_free_all(id: c_ulong, live: c_ulong);
     pub(crate) fn umbra_c_log(level: c_int, text: *const u8, len: usize);
@@ -142,6 +158,7 @@ unsafe extern "C" {
     pub(crate) fn umbra_c_resolve(symbol: *const c_char, addr: *mut c_ulong) -> c_int;
     pub(crate) safe fn umbra_c_attach(slot: u32, addr: c_ulong) -> c_int;
     pub(crate) safe fn umbra_c_detach(slot: u32);
+    pub(crate) safe fn umbra_c_release(slot: u32);
     pub(crate) safe fn umbra_c_synchronize_tasks();
 
     pub(crate) fn umbra_c_target_add(name: *const c_char) -> *mut c_void;

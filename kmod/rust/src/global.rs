@@ -41,6 +41,11 @@ impl Locked {
         }
     }
 
+    /// Takes the lock if nobody has it.
+    pub(crate) fn try_take() -> Option<Self> {
+        ffi::umbra_c_trylock().then(|| Self(()))
+    }
+
     /// What the lock protects.
     pub(crate) fn control(&mut self) -> &mut Control {
         // SAFETY: the lock is held, and the borrow ends before it is given up;
@@ -85,9 +90,26 @@ extern "C" fn umbra_rs_init(counters: bool) -> c_int {
     0
 }
 
+/// Calls `f` for each known id's table. No guard is held meanwhile, so `f` may take
+/// its time.
+pub(crate) fn each_type(mut f: impl FnMut(&Table<Kernel>)) {
+    let mut last = None;
+    loop {
+        let mut next: Option<Table<Kernel>> = None;
+        global().shadows.for_each_type(|table| {
+            if next.is_none() && last.is_none_or(|last| table.id() > last) {
+                next = Some(table.clone());
+            }
+        });
+        let Some(table) = next else { return };
+        last = Some(table.id());
+        f(&table);
+    }
+}
+
 /// The object of the oldest variable and where it was attached (`src/sites.c`). If
 /// that was not noted of any, some object and 0.
-fn oldest(table: &Table<Kernel>) -> (usize, u64) {
+pub(crate) fn oldest(table: &Table<Kernel>) -> (usize, u64) {
     let mut found = (0, 0);
     table.for_each(|obj, _| {
         let site = table.cookie(obj, &Kernel.pin()).unwrap_or(0);
@@ -105,7 +127,7 @@ fn oldest(table: &Table<Kernel>) -> (usize, u64) {
 extern "C" fn umbra_rs_exit() {
     Kernel.barrier();
     let mut leaked = 0_usize;
-    global().shadows.for_each_type(|table: &Table<Kernel>| {
+    each_type(|table| {
         let live = table.live();
         if live != 0 {
             leaked += live;

@@ -24,7 +24,11 @@ use crate::ffi::{self, CHook, CPatch, CState};
 use crate::global::Locked;
 use crate::log;
 use crate::platform::Kernel;
+use crate::shadows::may_wait;
 use crate::slots::{ENOSPC, SLOTS, Slots, Target};
+
+/// Waiting for oneself.
+const EDEADLK: c_int = -35;
 
 /// What the control lock protects.
 pub(crate) struct Control {
@@ -453,6 +457,9 @@ extern "C" fn umbra_rs_enable_patch(patch: *mut CPatch) -> c_int {
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
 extern "C" fn umbra_disable_patch(patch: *mut CPatch) -> c_int {
+    if !may_wait(c"umbra_disable_patch()") {
+        return EDEADLK;
+    }
     locked(|control| match control.name_of(patch) {
         Some(name) => control.disable(name.as_str()),
         None => {

@@ -38,7 +38,8 @@ pub(crate) struct Held(core::mem::ManuallyDrop<Guard>);
 
 impl Held {
     /// # Safety
-    /// Preemption is off, or an RCU-sched section is held, while this lives.
+    /// The caller is in a section that `synchronize_rcu` waits for while this lives:
+    /// preemption is off, or `rcu_read_lock` is held.
     #[inline]
     pub(crate) unsafe fn new() -> Self {
         Self(core::mem::ManuallyDrop::new(Guard(PhantomData)))

@@ -8,7 +8,8 @@ use core::ptr::NonNull;
 use umbra_shadow::{AllocError, AllocFlags, Dtor, Smr, Table};
 
 use crate::ffi::{self, Ctor, New};
-use crate::global::global;
+use crate::global::{Locked, global};
+use crate::log;
 use crate::platform::{Held, Kernel, may_sleep};
 
 const EBUSY: c_int = -16;
@@ -24,8 +25,16 @@ pub(crate) fn construct(
 ) -> impl FnOnce(NonNull<u8>) -> Result<(), c_int> {
     move |data| {
         let Some(ctor) = ctor else { return Ok(()) };
+        let data = data.as_ptr().cast();
         // SAFETY: the caller's function, with the arguments it was promised.
-        match unsafe { ctor(obj, data.as_ptr().cast(), ctor_data) } {
+        let result = unsafe {
+            if ffi::umbra_check_on {
+                ffi::umbra_c_construct(ctor, obj, data, ctor_data)
+            } else {
+                ctor(obj, data, ctor_data)
+            }
+        };
+        match result {
             0 => Ok(()),
             errno => Err(errno),
         }
@@ -51,12 +60,12 @@ pub(crate) fn err_ptr(errno: c_int) -> *mut c_void {
     core::ptr::without_provenance_mut(errno as isize as usize)
 }
 
-/// `umbra_get`'s second half.
+/// `umbra_get()` and `umbra_get_rcu()` in the section that they are in.
 ///
 /// # Safety
-/// `ty` is a handle; the caller is in a read-side section (`src/api.c`).
+/// `ty` is a handle; the caller is in a read-side section.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn umbra_rs_get(ty: NonNull<c_void>, obj: *const c_void) -> *mut c_void {
+unsafe extern "C" fn __umbra_get(ty: NonNull<c_void>, obj: *const c_void) -> *mut c_void {
     // SAFETY: a handle of `umbra_type_get`.
     let table = unsafe { Table::<Kernel>::borrow_raw(ty) };
     // SAFETY: the caller's section.
@@ -126,6 +135,37 @@ unsafe extern "C" fn umbra_rs_type_id(ty: NonNull<c_void>) -> c_ulong {
 fn trace_free_all(table: &Table<Kernel>) {
     if ffi::umbra_c_traces_free_all() {
         ffi::umbra_c_trace_free_all(table.id(), table.live() as c_ulong);
+    }
+}
+
+/// Whether the caller may wait for reclamation; the log says why not.
+pub(crate) fn may_wait(what: &core::ffi::CStr) -> bool {
+    // SAFETY: a text that ends in a null.
+    unsafe { ffi::umbra_c_may_wait(what.as_ptr()) }
+}
+
+/// Says so if shadows that a state of an enabled patch relies on are freed at once
+/// from outside, as by a module that frees in its exit what the next patch has taken
+/// over (R96). A state's own callback may do as it likes.
+fn warn_if_used(id: u64) {
+    // Who holds the lock may be waiting for us: better no word than that.
+    let Some(mut locked) = Locked::try_take() else {
+        return;
+    };
+    let installed = locked.control().installed();
+    let Some(state) = installed.state(id).filter(|s| s.word.users() > 0) else {
+        return;
+    };
+    let user = installed
+        .patches()
+        .iter()
+        .rev()
+        .find(|p| p.states.iter().any(|s| s.id == id));
+    if let Some(patch) = user {
+        log::warn(format_args!(
+            "the shadows of state {id} ({}) are freed while {} has it; leave them to the state, or free in post_unpatch",
+            state.name, patch.name
+        ));
     }
 }
 
@@ -203,8 +243,9 @@ extern "C" fn umbra_rs_shadow_free(obj: *mut c_void, id: c_ulong, dtor: Option<D
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
 extern "C" fn umbra_shadow_free_all(id: c_ulong, dtor: Option<Dtor>) {
+    warn_if_used(id);
     free_all(id, dtor);
-    if dtor.is_some() {
+    if dtor.is_some() && may_wait(c"umbra_shadow_free_all()") {
         Kernel.barrier();
     }
 }
@@ -321,6 +362,7 @@ unsafe extern "C" fn umbra_rs_free(
 unsafe extern "C" fn umbra_free_all(ty: NonNull<c_void>, dtor: Option<Dtor>) {
     // SAFETY: the caller's.
     let table = unsafe { table(ty) };
+    warn_if_used(table.id());
     trace_free_all(&table);
     table.free_all(dtor);
 }
@@ -361,5 +403,7 @@ unsafe extern "C" fn umbra_for_each(
 /// See `umbra.h`.
 #[unsafe(no_mangle)]
 extern "C" fn umbra_barrier() {
-    Kernel.barrier();
+    if may_wait(c"umbra_barrier()") {
+        Kernel.barrier();
+    }
 }

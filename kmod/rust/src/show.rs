@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 use umbra_shadow::Table;
 
 use crate::ffi::{self, Counters, SeqFile};
-use crate::global::{Locked, global};
+use crate::global::{Locked, each_type, global, oldest};
 use crate::patches::Control;
 use crate::platform::Kernel;
 use crate::reclaim;
@@ -122,6 +122,28 @@ extern "C" fn umbra_rs_show_types(m: *mut SeqFile) -> c_int {
             });
         });
         result
+    })
+}
+
+/// `audit`: what would leak if everybody went now, as the leak audit will say it.
+#[unsafe(no_mangle)]
+extern "C" fn umbra_rs_show_audit(m: *mut SeqFile) -> c_int {
+    write(m, |m| {
+        writeln!(
+            m,
+            "{:>10} {:>10} {:<16} {:>8} attached by",
+            "id", "live", "oldest", "age_s"
+        )?;
+        each_type(|table| {
+            let live = table.live();
+            if live != 0 {
+                let (obj, site) = oldest(table);
+                let obj = core::ptr::without_provenance(obj);
+                // SAFETY: the file that we were called with.
+                unsafe { ffi::umbra_c_audit(m.0, table.id(), live, obj, site) };
+            }
+        });
+        Ok(())
     })
 }
 

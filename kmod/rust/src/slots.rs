@@ -102,7 +102,8 @@ impl Target {
             Policy::Has(table, passed) => (Some(table), replacement, null, passed),
             Policy::Lacks(table) => (Some(table), null, replacement, 0),
         };
-        let (table, rare) = if counted {
+        // What `to` and the counting need is kept out of the other hooks' way.
+        let (table, rare) = if counted || shadow_argument != 0 {
             (None, table)
         } else {
             (table, None)
@@ -138,7 +139,8 @@ impl Target {
         self.found
     }
 
-    /// A decision that is counted, or that needs no lookup.
+    /// A decision that is counted, that hands the shadow over, or that needs no
+    /// lookup.
     ///
     /// # Safety
     /// As [`umbra_rs_decide`].
@@ -203,7 +205,10 @@ unsafe extern "C" fn umbra_rs_decide(target: &Target, args: *mut usize) -> *cons
         let Some(table) = &target.table else {
             return target.decide_rarely(args);
         };
-        target.to(lookup(Some(table), target.argument, args), args)
+        match lookup(Some(table), target.argument, args) {
+            Some(_) => target.found,
+            None => target.missed,
+        }
     }
 }
 
@@ -342,6 +347,7 @@ impl Slots {
     pub(crate) fn release(&mut self, slot: usize) {
         if let Some(place) = self.uses.get_mut(slot) {
             *place = None;
+            ffi::umbra_c_release(slot as u32);
         }
     }
 

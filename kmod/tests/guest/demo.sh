@@ -64,7 +64,7 @@ says "P1 cannot be unloaded while it is enabled" "" rmmod umbra_demo_p1
 step "P1 -> P2 {1}"
 ok "P2 loads" load umbra_demo_p2
 after "P1 -> P2 {1}"
-is "P2 has the state: no shadow came or went" "$marked" "$(live 1)"
+is "r53_r90_P2, made of the same source, has the state: no shadow came or went" "$marked" "$(live 1)"
 exercise "Operation not permitted"
 ok "P1 can be unloaded" rmmod umbra_demo_p1
 
@@ -92,7 +92,7 @@ ok "and removed" rm "$warm/new"
 ok "P3 can be unloaded" rmmod umbra_demo_p3
 
 step "P4 -> P1 {1}"
-ok "P1 loads again" load umbra_demo_p1
+ok "r91_P1, which was replaced, is loaded anew" load umbra_demo_p1
 after "P4 -> P1 {1}"
 is "P1 again: no shadow of 1 came or went" "$marked" "$(live 1)"
 is "state 3 and its shadows are gone" 0 "$(live 3)"

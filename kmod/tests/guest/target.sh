@@ -61,6 +61,14 @@ echo "$where" >$patch/attach
 is "until it gets one" 2 "$(cat $tgt/call)"
 ok "the patch is disabled while the target is there" enabled 0
 is "the function runs as it was" 1 "$(cat $tgt/call)"
+(
+	echo 5000 >$patch/hold
+	echo over >/tmp/held
+) &
+usleep 500000
+ok "hooked no more, the target unloads" rmmod umbra_tgt
+is "without waiting for a callback that has nothing to do with it" "" "$(cat /tmp/held 2>/dev/null)"
+wait
 
 step "unloading while others enable"
 # Each may find the target there, coming, going or gone.

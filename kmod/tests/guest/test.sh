@@ -64,7 +64,18 @@ $(json '"patch":"umbra_unit","state":90[12],"open":true}')"
 says "umbra.ko does not unload under a patch" "temporarily unavailable" rmmod umbra
 says "nor the patch while it is enabled" "temporarily unavailable" rmmod umbra_unit
 says "nor is it enabled twice" "File exists" unit 1
+blind() { # what the log says of it
+	dmesg | sed -n 's/.*\] umbra: \(the shadows of state.*\)/\1/p'
+}
+load umbra_seen exit_frees=901
+rmmod umbra_seen
+is "r96_who frees blindly in module_exit is told who has the shadows" \
+	"the shadows of state 901 (unit a) are freed while umbra_unit has it; leave them to the state, or free in post_unpatch" "$(blind)"
+is "and that is what it has done" "0 8" "$(live 901) $(live 902)"
 ok "umbra_unit is disabled" unit 0
+load umbra_seen exit_frees=902
+rmmod umbra_seen
+is "r96_when nobody has them any more nobody is warned" 1 "$(blind | wc -l)"
 says "nor disabled twice" "No such file" unit 0
 ok "umbra_unit unloads" rmmod umbra_unit
 clean "after no memory"

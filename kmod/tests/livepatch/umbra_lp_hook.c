@@ -11,7 +11,7 @@
 #include <linux/string.h>
 
 #include "../../src/compat.h"
-#include "../switch.h"
+#include "../patch.h"
 
 #define HOOKED	"cmdline_proc_show"
 
@@ -38,13 +38,7 @@ static struct umbra_hook hooks[] = {
 	},
 };
 
-static struct umbra_patch patch = {
-	.mod = THIS_MODULE,
-	.states = states,
-	.nr_states = ARRAY_SIZE(states),
-	.hooks = hooks,
-	.nr_hooks = ARRAY_SIZE(hooks),
-};
+static struct umbra_patch patch = UMBRA_TEST_PATCH(states, hooks);
 
 static int hook_set(const char *val, const struct kernel_param *kp)
 {

@@ -5,19 +5,20 @@
  */
 #include <linux/module.h>
 
+#include "../hooked.h"
+
 static unsigned long object;
 module_param(object, ulong, 0400);
 MODULE_PARM_DESC(object, "where its object is; never followed");
 
-/* Known by its name, so neither inlined nor cloned. */
-static noinline __noclone int umbra_tgt_work(void *object)
+static UMBRA_HOOKED int umbra_tgt_work(void *object)
 {
 	barrier_data(object);
 	return 1;
 }
 
 /* No call to ftrace is in it. */
-static noinline notrace __noclone int umbra_tgt_untraceable(void *object)
+static notrace UMBRA_HOOKED int umbra_tgt_untraceable(void *object)
 {
 	barrier_data(object);
 	return 1;

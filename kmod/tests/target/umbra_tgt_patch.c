@@ -10,10 +10,11 @@
 #include <linux/module.h>
 #include <linux/sched.h>
 
-#include "../switch.h"
+#include "../patch.h"
 
 #define TGT_STATE	41
 #define TGT_OTHER	42
+#define TGT_HOLDING	43
 
 static atomic_t tgt_dtors = ATOMIC_INIT(0);
 static void *tgt_object;
@@ -49,29 +50,12 @@ static struct umbra_state states[] = {
 };
 
 static struct umbra_hook hooks[] = {
-	{
-		.symbol = "umbra_tgt_work",
-		.replacement = tgt_replacement,
-		.state = TGT_STATE,
-		.shadow = TGT_STATE,
-		.policy = UMBRA_HAS_SHADOW,
-	}, {
-		/* Of the kernel: stays. */
-		.symbol = "security_inode_create",
-		.replacement = tgt_replacement,
-		.state = TGT_OTHER,
-		.shadow = TGT_OTHER,
-		.policy = UMBRA_HAS_SHADOW,
-	},
+	UMBRA_TEST_HOOK("umbra_tgt_work", tgt_replacement, TGT_STATE),
+	/* Of the kernel: stays. */
+	UMBRA_TEST_HOOK("security_inode_create", tgt_replacement, TGT_OTHER),
 };
 
-static struct umbra_patch patch = {
-	.mod = THIS_MODULE,
-	.states = states,
-	.nr_states = ARRAY_SIZE(states),
-	.hooks = hooks,
-	.nr_hooks = ARRAY_SIZE(hooks),
-};
+static struct umbra_patch patch = UMBRA_TEST_PATCH(states, hooks);
 
 static int enabled_set(const char *val, const struct kernel_param *kp)
 {
@@ -201,6 +185,43 @@ static int untraceable_set(const char *val, const struct kernel_param *kp)
 {
 	return umbra_enable_patch(&notrace_patch);
 }
+
+/* Keeps the control lock for a while; never enabled. */
+static unsigned int tgt_hold_ms;
+
+static int tgt_hold_pre(struct umbra_patch *patch, struct umbra_state *state,
+			enum umbra_reason reason)
+{
+	msleep(tgt_hold_ms);
+	return -ECANCELED;
+}
+
+static struct umbra_state holding_state = {
+	.id = TGT_HOLDING, .name = "holding",
+	.callbacks.pre_patch = tgt_hold_pre,
+};
+
+static struct umbra_patch holding = {
+	.mod = THIS_MODULE,
+	.name = "holding",
+	.states = &holding_state,
+	.nr_states = 1,
+};
+
+static int hold_set(const char *val, const struct kernel_param *kp)
+{
+	int ret = kstrtouint(val, 0, &tgt_hold_ms);
+
+	if (!ret)
+		ret = umbra_enable_patch(&holding);
+	return ret == -ECANCELED ? 0 : ret;
+}
+
+static const struct kernel_param_ops hold_ops = {
+	.set = hold_set,
+};
+module_param_cb(hold, &hold_ops, NULL, 0200);
+MODULE_PARM_DESC(hold, "keep the control lock for so many milliseconds");
 
 static const struct kernel_param_ops look_ops = {
 	.set = look_set,
