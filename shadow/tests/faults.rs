@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use common::{Counting, FLAGS, look, object, put};
-use umbra_shadow::{ShadowTable, Smr, Table};
+use umbra_shadow::{AllocError, ShadowTable, Smr, Table};
 
 /// A run of every operation; true when each succeeded.
 fn scenario(platform: &Counting) -> bool {
@@ -135,4 +135,36 @@ fn g6_growth_without_memory_is_put_off() {
     drop(table);
     platform.barrier();
     assert_eq!(platform.blocks(), 0);
+}
+
+/// An insertion that is refused, for whatever reason, leaves its size to nobody: later
+/// entries are as small as if it had not been.
+#[test]
+fn sizes_of_refused_insertions_cost_later_ones_nothing() {
+    let platform = Counting::default();
+    let ledger = Arc::clone(&platform.0);
+    let bytes = || ledger.bytes.load(SeqCst);
+    let table = Table::new(platform.clone(), 1).unwrap();
+    // The body; and an entry with a cookie has no interned size.
+    let there = table.alloc_with_cookie(object(0), 8, 7, FLAGS, |_| Ok::<(), ()>(()));
+    assert!(there.is_ok());
+    for size in [100, 200, 300, 400] {
+        let alloc =
+            |i, ok: bool| table.alloc(object(i), size, FLAGS, |_| ok.then_some(()).ok_or(()));
+        assert!(matches!(alloc(0, true), Err(AllocError::Exists(_))));
+        assert!(matches!(alloc(1, false), Err(AllocError::Ctor(()))));
+        ledger.fail_from.store(1, SeqCst);
+        assert!(matches!(alloc(1, true), Err(AllocError::OutOfMemory)));
+        ledger.fail_from.store(0, SeqCst);
+        platform.barrier();
+    }
+    for size in [8, 16, 24] {
+        let before = bytes();
+        let made = table.alloc(object(size), size, FLAGS, |_| Ok::<(), ()>(()));
+        assert!(made.is_ok());
+        assert_eq!(bytes() - before, 16 + size, "a header and the data");
+    }
+    drop(table);
+    platform.barrier();
+    assert_eq!((bytes(), platform.blocks()), (0, 0));
 }

@@ -6,7 +6,7 @@ mod common;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{COUNT, Counting, counter, object, put, put_counter};
+use common::{COUNT, Counting, FLAGS, counter, object, put, put_counter};
 use umbra_shadow::{Smr, Table};
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -58,4 +58,55 @@ fn g9_free_all_and_growth_alone_do_not_pile_up() {
     }
     platform.barrier();
     assert_eq!(table.stats().pending, 0);
+}
+
+/// Until what is freed has gone, while others write.
+fn until_gone(table: &Table<Counting>, left: usize) {
+    let other = Table::new(table.platform().clone(), 2).unwrap();
+    let mut rounds = 0;
+    while table.stats().pending > left {
+        assert!(put(&other, object(0), 0) && other.free(object(0)));
+        rounds += 1;
+        assert!(rounds < 1_000_000, "{:?}", table.stats());
+    }
+}
+
+/// G9: variables that were freed at once, and wait for a constructor among them, only
+/// put off that the type gives its lines back.
+#[test]
+fn g9_lines_are_given_back_after_a_detached_table_has_gone() {
+    let _alone = alone();
+    let (platform, table) = table();
+    let many = if cfg!(miri) { 20 } else { 3_000 };
+    let made = table.alloc(object(many), 8, FLAGS, |_| {
+        table.free_all(None);
+        (0..many).for_each(|i| assert!(put(&table, object(i), 1)));
+        assert!(table.stats().lines > 252 || cfg!(any(miri, umbra_tiny)));
+        (0..many).for_each(|i| assert!(table.free(object(i))));
+        until_gone(&table, 1);
+        assert!(table.stats().lines > 0, "the look was declined");
+        Ok::<(), ()>(())
+    });
+    assert!(made.is_ok());
+    until_gone(&table, 0);
+    platform.barrier();
+    assert_eq!(table.stats().lines, 0, "{:?}", table.stats());
+}
+
+/// G9: who frees all pushes on what waits, also if nobody writes otherwise.
+#[test]
+fn g9_free_all_pushes_on_what_readers_left() {
+    let _alone = alone();
+    let (_platform, first) = table();
+    let (_, second) = table();
+    let (many, pushes) = if cfg!(miri) { (20, 20) } else { (1_000, 1_000) };
+    (0..many).for_each(|i| assert!(put(&first, object(i), 1)));
+    first.free_all(None);
+    // Readers let grace periods pass, and reclaim nothing.
+    for i in 0..1_000 {
+        assert!(common::look(&first, object(i)).is_none());
+    }
+    assert_eq!(first.stats().pending, many);
+    (0..pushes).for_each(|_| second.free_all(None));
+    assert_eq!(first.stats().pending, 0);
 }

@@ -70,7 +70,7 @@ impl<P: Platform> Body<P> {
     ///
     /// # Safety
     /// As `insert`.
-    unsafe fn insert_null(&self, hash: u64, spare: &mut Spare<'_, P>) -> Step {
+    unsafe fn insert_null(&self, core: &Core<P>, hash: u64, spare: &mut Spare<'_, P>) -> Step {
         loop {
             // SAFETY: the caller's contract.
             let there = unsafe { self.null_entry() };
@@ -96,7 +96,7 @@ impl<P: Platform> Body<P> {
                 spare.entry = None;
                 return Step::Done(entry, Place::Null, false);
             }
-            self.busy.settle(hash);
+            self.busy.settle(hash, core);
         }
     }
 
@@ -115,7 +115,7 @@ impl<P: Platform> Body<P> {
     ) -> Step {
         if obj == 0 {
             // SAFETY: the caller's contract.
-            return unsafe { self.insert_null(hash, spare) };
+            return unsafe { self.insert_null(core, hash, spare) };
         }
         // No lane could be claimed, though some are free in the heads: their last
         // users are not quite done.
@@ -193,7 +193,7 @@ impl<P: Platform> Body<P> {
                 }
             }
             match (seated, at) {
-                (Seat::Lost, _) => self.busy.settle(hash),
+                (Seat::Lost, _) => self.busy.settle(hash, core),
                 (Seat::Taken, _) => {
                     spare.entry = None;
                     let full = Self::is_full(&lines, lines.count_up());
@@ -203,13 +203,13 @@ impl<P: Platform> Body<P> {
                     entry.cancel();
                     // SAFETY: the caller's contract; we cancelled it.
                     unsafe { self.unlink(core, hash, entry, Place::Lane) };
-                    self.busy.settle(hash);
+                    self.busy.settle(hash, core);
                     return Step::Spent(entry);
                 }
                 (Seat::None, Some(at)) if full => {
                     // SAFETY: found under this guard; the entry is ours, unlinked.
                     if !unsafe { list::link(&at, entry.node()) } {
-                        self.busy.settle(hash);
+                        self.busy.settle(hash, core);
                         continue;
                     }
                     spare.entry = None;
@@ -220,11 +220,11 @@ impl<P: Platform> Body<P> {
                     entry.cancel();
                     // SAFETY: as above.
                     unsafe { self.unlink(core, hash, entry, Place::Attic) };
-                    self.busy.settle(hash);
+                    self.busy.settle(hash, core);
                     return Step::Spent(entry);
                 }
                 (Seat::None, _) => {
-                    self.busy.settle(hash);
+                    self.busy.settle(hash, core);
                     crowded = true;
                 }
             }

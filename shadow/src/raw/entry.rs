@@ -220,7 +220,7 @@ impl Entry {
         self.meta().load(Ordering::Acquire).addr() & State::Live as usize != 0
     }
 
-    fn class(self) -> usize {
+    pub(super) fn class(self) -> usize {
         // Relaxed: constant.
         (self.meta().load(Ordering::Relaxed).addr() & CLASS) >> CLASS_SHIFT
     }
@@ -316,12 +316,17 @@ impl Entry {
         let class = if wanted.prefixed || wanted.cookie != 0 {
             PREFIXED
         } else {
-            core.class_of(wanted.size)
+            core.sizes.class_of(wanted.size)
         };
         let prefixed = class == PREFIXED;
         let (layout, at) = Self::layout(wanted.size, prefixed).ok_or(Unmade::Layout)?;
-        let block = core.platform().alloc_zeroed(layout, flags);
-        let block = block.ok_or(Unmade::OutOfMemory)?.as_ptr();
+        let Some(block) = core.platform().alloc_zeroed(layout, flags) else {
+            if !prefixed {
+                core.sizes.take(class);
+            }
+            return Err(Unmade::OutOfMemory);
+        };
+        let block = block.as_ptr();
         // SAFETY: fresh memory of the layout, which has a header at `at` and, if
         // prefixed, a prefix before it.
         unsafe {
@@ -374,7 +379,7 @@ impl Entry {
             let size = if prefixed {
                 (*self.prefix()).size
             } else {
-                core.size_of_class(class)
+                core.sizes.take(class)
             };
             // The layout was valid when the entry was made of the same size.
             if let Some((layout, at)) = Self::layout(size, prefixed) {
@@ -411,6 +416,7 @@ impl<P: Platform> Spare<'_, P> {
                     self.core.retire(entry, self.core.limbo.without_dtor());
                 } else {
                     entry.destroy(self.core, None);
+                    self.core.look_if_emptied();
                 }
             }
         }

@@ -101,7 +101,7 @@ impl<P: Platform> Core<P> {
                     }
                     drop(guard);
                     let renewed = used.renew(hash, core, flags);
-                    used.busy.settle(hash);
+                    used.busy.settle(hash, core);
                     if !renewed {
                         return Err(AllocError::OutOfMemory);
                     }
@@ -146,13 +146,14 @@ impl<P: Platform> Reservation<'_, P> {
     /// waits for the variable does not wait for that.
     fn publish(self, flags: AllocFlags) -> NonNull<u8> {
         let data = self.entry.data();
+        self.core.sizes.keep(self.entry.class());
         self.entry.publish();
         // SAFETY: the reservation (`busy`) keeps the body until `settle`.
         let body = unsafe { self.body.as_ref() };
         if self.grow {
             body.grow(self.hash, self.core, flags);
         }
-        body.busy.settle(self.hash);
+        body.busy.settle(self.hash, self.core);
         core::mem::forget(self);
         data
     }
@@ -167,7 +168,7 @@ impl<P: Platform> Drop for Reservation<'_, P> {
             let body = self.body.as_ref();
             self.entry.cancel();
             body.unlink(self.core, self.hash, self.entry, self.place);
-            body.busy.settle(self.hash);
+            body.busy.settle(self.hash, self.core);
         }
         drop(guard);
         // SAFETY: dead and unlinked by us, who alone may leave RESERVED.

@@ -304,9 +304,15 @@ impl<P: Platform> Core<P> {
                 Err(now) => head = now,
             }
         }
+        self.queue_round();
+        self.platform().assist();
+    }
+
+    /// Sees to it that a round comes after what the caller has done.
+    pub(super) fn queue_round(&self) {
         // A barrier waits for guards first, so it finds the link of whoever has set
         // `queued` and not come to retire it.
-        let guard = self.platform().pin();
+        let _guard = self.platform().pin();
         // AcqRel: pairs with the other exchanges of `queued`. Either the round's
         // last exchange reads ours, and then sees the push, or we read its 0.
         if self.limbo.queued.swap(1, Ordering::AcqRel) == 0 {
@@ -314,8 +320,6 @@ impl<P: Platform> Core<P> {
             self.hold();
             self.retire_link();
         }
-        drop(guard);
-        self.platform().assist();
     }
 
     fn retire_link(&self) {
@@ -365,7 +369,7 @@ impl<P: Platform> Core<P> {
         // AcqRel, twice: pairs with the exchange in `retire`.
         let more = limbo.collect()
             || limbo.queued.swap(0, Ordering::AcqRel) == 1
-                && limbo.has_fresh()
+                && (limbo.has_fresh() || core.shrinking.is_due())
                 && limbo.queued.swap(1, Ordering::AcqRel) == 0
                 && {
                     limbo.collect();

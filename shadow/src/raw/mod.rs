@@ -54,6 +54,7 @@ mod line;
 mod list;
 mod segment;
 mod shrink;
+mod sizes;
 mod stripes;
 mod type_core;
 mod walk;

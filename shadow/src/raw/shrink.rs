@@ -14,9 +14,15 @@
 //! is gone, takes it out of its type and makes another. The phase counts the attempts,
 //! so that one cannot be concluded after another has begun.
 //!
-//! A type is looked at when the last of its variables has been destroyed; one that never
-//! had a second segment keeps what it has. The next insertion makes a body, as the first
-//! one did.
+//! A type is looked at in each round of its limbo; one that never had a second segment
+//! keeps what it has. The next insertion makes a body, as the first one did.
+//!
+//! # A look that is declined
+//! | because of | is made up for by |
+//! |---|---|
+//! | a variable | its end, which is a round |
+//! | an entry that was made and not needed, or one of a detached body | who takes it off the count and finds that it was the last: [`Core::look_if_emptied`] |
+//! | a user of the body | who settles last on a counter with `ASKED`: [`Busy::settle`] |
 
 use core::ptr::NonNull;
 
@@ -25,10 +31,14 @@ use super::line::Head;
 use super::stripes::Stripes;
 use super::type_core::Core;
 use crate::platform::{Platform, Progress};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Cell, Ordering, fence};
 
 /// In a counter: it is closed.
 const CLOSED: usize = 1 << (usize::BITS - 1);
+/// In a counter: it could not be closed, and the last user is to say when it can.
+const ASKED: usize = CLOSED >> 1;
+/// In a counter: the users.
+const USERS: usize = ASKED - 1;
 /// Segments that an empty type may have and keep.
 const KEPT: usize = if crate::TINY { 0 } else { 1 };
 
@@ -37,6 +47,13 @@ const STATE: usize = 0b11;
 const OPEN: usize = 0;
 const CLOSING: usize = 1;
 const GONE: usize = 2;
+
+/// [`Shrinking::look`]: nothing to give back, as far as is known.
+const IDLE: usize = 0;
+/// The last look was declined, or is under way.
+const DECLINED: usize = 1;
+/// The next round is to look once more.
+const NOW: usize = 2;
 
 /// Who uses a body outside of a guard: entries reserved and neither published nor
 /// cancelled, and growth.
@@ -77,7 +94,8 @@ impl Busy {
         loop {
             match phase & STATE {
                 GONE => {
-                    self.settle(hash);
+                    // Release: as in `settle`. Nobody looks at the body again.
+                    self.users.of(hash).fetch_sub(1, Ordering::Release);
                     return false;
                 }
                 OPEN => {
@@ -104,10 +122,13 @@ impl Busy {
     /// One user less; the body may be gone afterwards, unless the caller holds a
     /// guard.
     #[inline]
-    pub(super) fn settle(&self, hash: u64) {
+    pub(super) fn settle<P: Platform>(&self, hash: u64, core: &Core<P>) {
         // Release: pairs with the acquires in `close` and `is_idle`: what the user did
         // to the body happens before it is looked through, or walked.
-        self.users.of(hash).fetch_sub(1, Ordering::Release);
+        let before = self.users.of(hash).fetch_sub(1, Ordering::Release);
+        if before & (ASKED | USERS) == ASKED | 1 {
+            core.look_again();
+        }
     }
 
     /// How many there are, about.
@@ -115,7 +136,7 @@ impl Busy {
         // Relaxed: a statistic.
         self.users
             .each(Ordering::Relaxed)
-            .map(|users| users & !CLOSED)
+            .map(|users| users & USERS)
             .sum()
     }
 
@@ -123,7 +144,7 @@ impl Busy {
     pub(super) fn is_idle(&self) -> bool {
         // Acquire: pairs with the release in `settle`.
         let mut users = self.users.each(Ordering::Acquire);
-        users.all(|users| users & !CLOSED == 0)
+        users.all(|users| users & USERS == 0)
     }
 
     /// Closes all counters; the attempt's phase, or `None` if there are users.
@@ -136,20 +157,38 @@ impl Busy {
         let phase = (before | STATE).wrapping_add(1) | CLOSING;
         // Relaxed: as above.
         self.phase.store(phase, Ordering::Relaxed);
-        let closed = self.users.iter().all(|users| {
-            [0, CLOSED].into_iter().any(|idle| {
+        let closed = self.users.iter().all(Self::close_one);
+        if !closed {
+            self.end(phase, OPEN);
+        }
+        closed.then_some(phase)
+    }
+
+    /// Closes a counter, or asks its users to say when it can be closed.
+    fn close_one(users: &AtomicUsize) -> bool {
+        loop {
+            let closed = [0, CLOSED, ASKED, CLOSED | ASKED].into_iter().any(|idle| {
                 // Acquire: pairs with the release in `settle`: all that users did is
                 // visible. Release: pairs with `reserve`: who finds it closed finds
                 // this phase. Relaxed on failure: there is a user.
                 users
                     .compare_exchange(idle, CLOSED, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok()
-            })
-        });
-        if !closed {
-            self.end(phase, OPEN);
+            });
+            // Relaxed: the last user's own exchange in `settle` finds it, and what it
+            // says then pairs in `look_again`.
+            if closed || users.fetch_or(ASKED, Ordering::Relaxed) & USERS != 0 {
+                return closed;
+            }
         }
-        closed.then_some(phase)
+    }
+
+    /// Takes back what `close` asked of the users.
+    fn unask(&self) {
+        for users in self.users.iter() {
+            // Relaxed: who settles without it has nothing to say.
+            users.fetch_and(!ASKED, Ordering::Relaxed);
+        }
     }
 
     /// Whether an attempt goes on, as far as is known.
@@ -178,6 +217,39 @@ pub(super) struct Attempt<P: Platform> {
     phase: usize,
     /// The slot of the directory to look at next.
     slot: usize,
+}
+
+/// What a type knows of its shrinking.
+pub(super) struct Shrinking<P: Platform> {
+    /// Whoever reclaims for the type is alone with it,
+    attempt: Cell<Option<Attempt<P>>>,
+    /// and with this: there may be counters with `ASKED`.
+    asked: Cell<bool>,
+    look: AtomicUsize,
+}
+
+impl<P: Platform> Shrinking<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            attempt: Cell::new(None),
+            asked: Cell::new(false),
+            look: AtomicUsize::new(IDLE),
+        }
+    }
+
+    /// Whether the type is to be looked at once more.
+    pub(super) fn is_due(&self) -> bool {
+        // Relaxed: ordered by the exchange of `queued` before it.
+        self.look.load(Ordering::Relaxed) == NOW
+    }
+
+    /// Nothing is to be given back.
+    fn rest(&self) -> Progress {
+        self.attempt.set(None);
+        // Relaxed: what a later body needs is said in the rounds of its own entries.
+        self.look.store(IDLE, Ordering::Relaxed);
+        Progress::Done
+    }
 }
 
 impl<P: Platform> Body<P> {
@@ -213,18 +285,35 @@ impl<P: Platform> Core<P> {
     pub(super) fn shrink(&self) -> Progress {
         let _guard = self.platform().pin();
         let Some(body) = self.body_now() else {
-            self.shrinking.set(None);
-            return Progress::Done;
+            return self.shrinking.rest();
         };
-        let under_way = self.shrinking.take().filter(|it| it.body == body);
+        let under_way = self.shrinking.attempt.take();
         let pointer = body;
         // SAFETY: loaded under the guard.
         let body = unsafe { body.as_ref() };
+        // Relaxed: a hint.
+        if body.segments.load(Ordering::Relaxed) <= KEPT {
+            return self.shrinking.rest();
+        }
+        // Before anything is looked at: whoever takes the reason of a refusal away
+        // after that says so. AcqRel: pairs with `look_again`: what was said before is
+        // seen below.
+        self.shrinking.look.swap(DECLINED, Ordering::AcqRel);
+        // SeqCst: pairs with the fence in `look_if_emptied`: either we find the entry
+        // off the count, or its owner finds the look declined.
+        fence(Ordering::SeqCst);
+        let under_way = under_way.filter(|it| it.body == pointer && body.busy.is_at(it.phase));
         let mut attempt = match under_way {
             Some(attempt) => attempt,
-            // Relaxed: a hint.
-            None if !self.has_entries() && body.segments.load(Ordering::Relaxed) > KEPT => {
+            None if self.has_entries() => {
+                if self.shrinking.asked.take() {
+                    body.busy.unask();
+                }
+                return Progress::Done;
+            }
+            None => {
                 let Some(phase) = body.busy.close() else {
+                    self.shrinking.asked.set(true);
                     return Progress::Done;
                 };
                 Attempt {
@@ -233,17 +322,13 @@ impl<P: Platform> Core<P> {
                     slot: 0,
                 }
             }
-            None => return Progress::Done,
         };
-        if !body.busy.is_at(attempt.phase) {
-            return Progress::Done;
-        }
         // Relaxed: as in `is_empty_at`.
         if attempt.slot <= body.mask.load(Ordering::Relaxed) {
             // SAFETY: under the guard; the counters were closed.
             if unsafe { body.is_empty_at(attempt.slot) } {
                 attempt.slot += 1;
-                self.shrinking.set(Some(attempt));
+                self.shrinking.attempt.set(Some(attempt));
                 return Progress::More;
             }
             body.busy.end(attempt.phase, OPEN);
@@ -254,8 +339,31 @@ impl<P: Platform> Core<P> {
         let end = if empty { GONE } else { OPEN };
         if body.busy.end(attempt.phase, end) && empty {
             self.detach(pointer);
+            return self.shrinking.rest();
         }
         Progress::Done
+    }
+
+    /// Says that the next round is to look whether the type is empty, and sees to it
+    /// that there is one.
+    #[cold]
+    pub(super) fn look_again(&self) {
+        // AcqRel: pairs with the exchange in `shrink`. (The release chain of `queued`
+        // brings it to a round that is about to end.)
+        self.shrinking.look.swap(NOW, Ordering::AcqRel);
+        self.queue_round();
+    }
+
+    /// After entries were taken off the count outside of a round.
+    pub(super) fn look_if_emptied(&self) {
+        // SeqCst: pairs with the fence in `shrink`, and with this one of others: the
+        // last of them finds the count at 0.
+        fence(Ordering::SeqCst);
+        // Relaxed: ordered by the fence.
+        let declined = self.shrinking.look.load(Ordering::Relaxed) == DECLINED;
+        if declined && !self.has_entries() && self.body_now().is_some() {
+            self.look_again();
+        }
     }
 
     /// Takes a body that is gone out of the type.

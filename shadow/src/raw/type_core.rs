@@ -7,15 +7,15 @@
 //! the retired entries; at 0 the core's memory goes. So a handle can be dropped
 //! anywhere, without waiting for anybody.
 
-use crate::sync::Cell;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use super::blocks::{fill, null};
+use super::blocks::null;
 use super::body::Body;
-use super::entry::{Dtor, Entry, SIZES};
+use super::entry::{Dtor, Entry};
 use super::limbo::Limbo;
-use super::shrink::Attempt;
+use super::shrink::Shrinking;
+use super::sizes::Sizes;
 use super::stripes::Stripes;
 use crate::error::OutOfMemory;
 use crate::platform::{AllocFlags, Link, Platform};
@@ -65,11 +65,9 @@ pub(crate) struct Core<P: Platform> {
     owners: AtomicUsize,
     splits: AtomicUsize,
     generation: AtomicUsize,
-    /// The sizes of plain entries, plus 1; 0 where none is interned yet.
-    sizes: [AtomicUsize; SIZES],
+    pub(super) sizes: Sizes,
     pub(super) limbo: Limbo,
-    /// Whoever reclaims for the type is alone with it.
-    pub(super) shrinking: Cell<Option<Attempt<P>>>,
+    pub(super) shrinking: Shrinking<P>,
     entries: Stripes,
     bytes: Stripes,
 }
@@ -100,9 +98,9 @@ impl<P: Platform> Core<P> {
             (&raw mut (*core).owners).write(AtomicUsize::new(1));
             (&raw mut (*core).splits).write(AtomicUsize::new(0));
             (&raw mut (*core).generation).write(AtomicUsize::new(0));
-            fill(&raw mut (*core).sizes, || AtomicUsize::new(0));
+            (&raw mut (*core).sizes).write(Sizes::new());
             (&raw mut (*core).limbo).write(Limbo::new(default_dtor));
-            (&raw mut (*core).shrinking).write(Cell::new(None));
+            (&raw mut (*core).shrinking).write(Shrinking::new());
             Stripes::init(&raw mut (*core).entries);
             Stripes::init(&raw mut (*core).bytes);
         }
@@ -190,34 +188,6 @@ impl<P: Platform> Core<P> {
             .fetch_sub(entries, Ordering::Relaxed);
         // Relaxed: as above.
         self.bytes.of(stripe).fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// The class of a size, which is interned if there is room; else [`SIZES`].
-    pub(super) fn class_of(&self, size: usize) -> usize {
-        let Some(wanted) = size.checked_add(1) else {
-            return SIZES;
-        };
-        let interned = self.sizes.iter().position(|slot| {
-            // Relaxed, also in the CAS: a number, whose readers have an entry that
-            // was made after it.
-            let mut there = slot.load(Ordering::Relaxed);
-            if there == 0 {
-                // Relaxed: as above.
-                there = slot
-                    .compare_exchange(0, wanted, Ordering::Relaxed, Ordering::Relaxed)
-                    .err()
-                    .unwrap_or(wanted);
-            }
-            there == wanted
-        });
-        interned.unwrap_or(SIZES)
-    }
-
-    /// The size of the plain entries of a class.
-    pub(super) fn size_of_class(&self, class: usize) -> usize {
-        // Relaxed: constant once an entry has the class, and the entry's way here
-        // orders the two.
-        self.sizes[class].load(Ordering::Relaxed).saturating_sub(1)
     }
 
     /// Injective for one seed: a multiplicative hash (Knuth, *The Art of Computer
@@ -399,6 +369,8 @@ impl<P: Platform> Core<P> {
             // SAFETY: the swap gave it to us alone.
             unsafe { Body::retire(body, &self.platform, dtor.or(self.default_dtor)) };
         }
+        // What others left; this body's turn comes with a later write.
+        self.platform.assist();
     }
 
     /// Calls `f` for each live variable, under a guard of its own for each

@@ -221,6 +221,7 @@ impl<P: Platform> Body<P> {
                     }
                     free_block(this, &platform);
                     drop(gone);
+                    core.as_ref().look_if_emptied();
                     Core::release(core);
                     return Progress::Done;
                 };

@@ -13,6 +13,8 @@ use umbra_shadow::{AllocFlags, Dtor, Epoch, EpochGuard, Link, Memory, Platform, 
 pub struct Ledger {
     /// Blocks handed out and not given back.
     pub blocks: AtomicUsize,
+    /// Their bytes.
+    pub bytes: AtomicUsize,
     /// Allocations asked for.
     pub calls: AtomicUsize,
     /// The call (counted from 1) that fails; 0 for none.
@@ -64,10 +66,12 @@ unsafe impl Memory for Counting {
         );
         let block = Epoch.alloc_zeroed(layout, flags)?;
         self.0.blocks.fetch_add(1, SeqCst);
+        self.0.bytes.fetch_add(layout.size(), SeqCst);
         Some(block)
     }
     unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
         self.0.blocks.fetch_sub(1, SeqCst);
+        self.0.bytes.fetch_sub(layout.size(), SeqCst);
         // SAFETY: poisoned while still ours, so that a late reader is seen; then
         // the caller's contract.
         unsafe {
