@@ -434,6 +434,23 @@ Size: 2
     }
 
     #[test]
+    fn the_next_release_is_looked_for_where_this_one_is() {
+        let targets = [
+            "http://mirror/debian-security/ bookworm-security main",
+            "http://mirror/debian/ bookworm-updates main",
+            "http://mirror/debian/ bookworm main",
+        ];
+        let source = next_source(&targets, "bookworm", Some("/key")).expect("derived");
+        assert_eq!(
+            source,
+            "Types: deb\nURIs: http://mirror/debian/\nSuites: trixie trixie-backports\n\
+             Components: main\nSigned-By: /key\n"
+        );
+        assert_eq!(next_source(&targets[..2], "bookworm", None), None);
+        assert_eq!(next_source(&targets, "trixie", None), None, "not known yet");
+    }
+
+    #[test]
     fn what_apt_would_install_is_read() {
         let lines = [
             "Inst libfdt1 (1.6.1-4+b1 Debian:12.15/oldstable [amd64])",

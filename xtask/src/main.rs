@@ -136,7 +136,7 @@ struct BenchArgs {
 
 #[derive(Debug, Args)]
 struct KernelArgs {
-    /// The kernel series
+    /// The kernel series: 6.1, 6.12, or 7.x for the newest 7
     #[arg(long, default_value = "6.1")]
     kernel: String,
     /// Look for a newer release even if one is in the cache
@@ -261,7 +261,7 @@ fn run_plain(paths: &Paths, command: Cmd) -> Result<()> {
 }
 
 /// The guest script that needs the kernel's own modules too.
-const STOCK: &str = "stock";
+pub(crate) const STOCK: &str = "stock";
 
 fn run_vm(paths: &Paths, args: &VmArgs) -> Result<()> {
     let kernel = kernel::get(paths, &args.kernel.kernel, args.kernel.refresh)?;

@@ -20,7 +20,7 @@ use crate::proc;
 use crate::report::table;
 use crate::ui::{self, Task};
 use crate::vm::{self, Machine};
-use crate::{demo, deps, kernel, modules, package, stock};
+use crate::{STOCK, demo, deps, kernel, modules, package, stock};
 
 /// One step: a name to call it by, what it proves, and how it is done.
 struct Step {
@@ -126,6 +126,12 @@ const STEPS: &[Step] = &[
         about: "the same in the backports' kernel",
         slow: true,
         run: newer_guest,
+    },
+    Step {
+        name: "vm-7.x",
+        about: "hooks in the newest kernel of the next release",
+        slow: true,
+        run: newest_guest,
     },
     Step {
         name: "demo",
@@ -380,22 +386,32 @@ fn package_step(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<(
 }
 
 fn guest(paths: &Paths, options: &Options, tests: &mut Tests) -> Result<()> {
-    guests(paths, &options.series, tests)
+    guests(paths, &options.series, GUESTS, tests)
 }
+
+/// The guest scripts that test.
+const GUESTS: &[&str] = &["test", STOCK, "livepatch", "target", "coexist", "cycles"];
 
 /// The newest series that the release's backports have.
 const NEWER: &str = "6.12";
 
 fn newer_guest(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
-    guests(paths, NEWER, tests)
+    guests(paths, NEWER, GUESTS, tests)
 }
 
-fn guests(paths: &Paths, series: &str, tests: &mut Tests) -> Result<()> {
+/// What ftrace changes is seen first where it is hooked.
+fn newest_guest(paths: &Paths, _: &Options, tests: &mut Tests) -> Result<()> {
+    guests(paths, "7.x", &["target", "coexist"], tests)
+}
+
+fn guests(paths: &Paths, series: &str, names: &[&str], tests: &mut Tests) -> Result<()> {
     let kernel = kernel::get(paths, series, false)?;
     let mut modules = modules::build(paths, &kernel)?;
-    stock::add(paths, &kernel, &mut modules)?;
+    if names.contains(&STOCK) {
+        stock::add(paths, &kernel, &mut modules)?;
+    }
     let mut verdict = Ok(());
-    for name in ["test", "stock", "livepatch", "target", "coexist", "cycles"] {
+    for &name in names {
         let run = vm::boot(paths, &kernel, &modules, &Machine::usual(name))?;
         tests.passed += run.outcome.passed;
         tests.failed += run.outcome.problems.len();
