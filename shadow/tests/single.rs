@@ -349,3 +349,24 @@ fn g9_an_emptied_table_gives_its_lines_back() {
         assert_eq!(platform.blocks(), before, "round {round}");
     }
 }
+
+/// G6: no guard is held for all of a split, which is in steps: in the kernel a guard is
+/// a section with preemption off.
+#[test]
+fn g6_a_split_has_a_guard_for_each_of_its_steps() {
+    let (platform, table) = table();
+    let mut splits = 0;
+    // One for the first look, three for what is decided; and the freezing, the filling,
+    // and the look that finds nothing more to do.
+    let steps = if cfg!(any(miri, umbra_tiny)) { 3 } else { 18 };
+    for i in 0..MANY {
+        let (before, pins) = (table.stats().splits, platform.0.pins.load(SeqCst));
+        assert!(put(&table, object(i), 0));
+        let pins = platform.0.pins.load(SeqCst) - pins;
+        if table.stats().splits != before {
+            assert!(pins >= 4 + steps, "{pins} guards");
+            splits += 1;
+        }
+    }
+    assert!(splits > 2);
+}

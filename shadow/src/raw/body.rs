@@ -28,7 +28,7 @@ use super::attic::Attic;
 use super::blocks::{fill, free_block, null};
 use super::entry::{Dtor, Header};
 use super::line::{Block, FREE, Head};
-use super::segment::{COUNT_ZERO, Control, Lines, ROOT_LINES, Segment};
+use super::segment::{Control, Lines, ROOT_LINES, Segment};
 use super::shrink::Busy;
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform};
@@ -108,7 +108,7 @@ impl<P: Platform> Body<P> {
             Busy::init(&raw mut (*body).busy);
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
-            Control::init(&raw mut (*body).control, core, COUNT_ZERO);
+            Control::init(&raw mut (*body).control, core);
             Block::init(&raw mut (*body).root, Head::EMPTY.0, FREE);
             fill(&raw mut (*body).pages, null);
             Attic::init(&raw mut (*body).attic);

@@ -13,6 +13,7 @@
 
 use super::body::{Body, Place};
 use super::entry::{Entry, Spare, State};
+use super::growth::Stay;
 use super::line::{ATTIC, FREE, Head, Line, fingerprint, guest};
 use super::list;
 use super::segment::Lines;
@@ -49,12 +50,15 @@ pub(super) enum Step {
     NeedEntry(bool),
     /// The line needs a renewal to go on.
     Worn,
+    /// The lines are being replaced: help is needed to go on.
+    Frozen,
     /// The body is empty and given up: another one is needed.
     Gone,
     /// The entry is in, reserved; whether there is something to grow.
     Done(Entry, Place, bool),
-    /// The entry was in the list for a moment and cannot be used again: retire it.
-    Spent(Entry),
+    /// The entry is in, but dead, and cannot be used again: unlink it, settle, and
+    /// retire it.
+    Spent(Entry, Place),
 }
 
 impl<P: Platform> Body<P> {
@@ -126,9 +130,7 @@ impl<P: Platform> Body<P> {
             // Acquire: as in `get`.
             let head = Head(line.head.load(Ordering::Acquire));
             if head.is_frozen() {
-                // SAFETY: the caller's contract.
-                unsafe { self.help(&lines, hash, core) };
-                continue;
+                return Step::Frozen;
             }
             // SAFETY: the caller's contract.
             let found = unsafe {
@@ -201,10 +203,7 @@ impl<P: Platform> Body<P> {
                         return Step::Done(entry, Place::Lane, full);
                     }
                     entry.cancel();
-                    // SAFETY: the caller's contract; we cancelled it.
-                    unsafe { self.unlink(core, hash, entry, Place::Lane) };
-                    self.busy.settle(hash, core);
-                    return Step::Spent(entry);
+                    return Step::Spent(entry, Place::Lane);
                 }
                 (Seat::None, Some(at)) if full => {
                     // SAFETY: found under this guard; the entry is ours, unlinked.
@@ -218,10 +217,7 @@ impl<P: Platform> Body<P> {
                         return Step::Done(entry, Place::Attic, true);
                     }
                     entry.cancel();
-                    // SAFETY: as above.
-                    unsafe { self.unlink(core, hash, entry, Place::Attic) };
-                    self.busy.settle(hash, core);
-                    return Step::Spent(entry);
+                    return Step::Spent(entry, Place::Attic);
                 }
                 (Seat::None, _) => {
                     self.busy.settle(hash, core);
@@ -279,10 +275,20 @@ impl<P: Platform> Body<P> {
 
     /// Takes a dead entry out of where it stands.
     ///
+    /// It takes the caller's guard, to give it up where lines are being replaced: the
+    /// body is not to be used any more, unless a reservation of the caller's keeps it.
+    ///
     /// # Safety
     /// As [`get`](Self::get), or the caller's reservation keeps the body and it
     /// holds any guard; the caller took the entry to `Dead`.
-    pub(super) unsafe fn unlink(&self, core: &Core<P>, hash: u64, entry: Entry, place: Place) {
+    pub(super) unsafe fn unlink(
+        &self,
+        core: &Core<P>,
+        hash: u64,
+        entry: Entry,
+        place: Place,
+        mut guard: P::Guard,
+    ) {
         match place {
             Place::Lane => {}
             Place::Attic => {
@@ -307,17 +313,24 @@ impl<P: Platform> Body<P> {
                 return;
             }
         }
+        let mut stay = Stay::new(self, core, hash);
         loop {
             let lines = self.lines(hash);
             match Self::leave_lane(&lines, hash, entry) {
                 Leave::Left => {
                     lines.count_down();
-                    // SAFETY: the caller's contract.
-                    unsafe { self.finish_ancestors(core, hash, lines.depth) };
+                    let depth = lines.depth;
+                    // SAFETY: the caller's contract, or the stay.
+                    while unsafe { self.finish_ancestors(core, hash, depth) } {
+                        guard = stay.breathe(guard);
+                    }
                     return;
                 }
-                // SAFETY: the caller's contract.
-                Leave::Frozen => unsafe { self.help(&lines, hash, core) },
+                Leave::Frozen => {
+                    // SAFETY: the caller's contract, or the stay.
+                    unsafe { self.help(core, hash) };
+                    guard = stay.breathe(guard);
+                }
                 Leave::Again => {}
             }
         }

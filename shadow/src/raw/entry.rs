@@ -306,6 +306,7 @@ impl Entry {
     }
 
     /// A reserved, unlinked entry with zeroed data.
+    #[inline(always)]
     pub(super) fn new<P: Platform>(
         core: &Core<P>,
         wanted: &Wanted,

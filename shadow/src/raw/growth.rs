@@ -5,6 +5,11 @@
 //! has the protocol of the lines); from there on everybody who meets a frozen line
 //! helps. [`body`](super::body) says why a lookup is not misled by the order in
 //! which the directory changes.
+//!
+//! A replacement takes some 100,000 instructions, so it is done in steps, each under a
+//! guard of its own: in the kernel that is a section with preemption off. Between two
+//! steps a reservation keeps the body, and nothing else is remembered: the next step
+//! begins with the lines as they are found then.
 
 use super::blocks::{fill, make, null};
 use super::body::{Body, MAX_DEPTH, PAGE_BITS, Page, low_bits};
@@ -24,16 +29,64 @@ const LOOK: usize = if crate::TINY { 2 } else { 256 };
 /// Taken lanes at which the root becomes a segment.
 const ROOT_FULL: usize = if crate::TINY { 1 } else { ROOT_LINES * 5 };
 
+/// A body that is used across guards, if need be: until it is dropped.
+pub(super) struct Stay<'a, P: Platform> {
+    body: &'a Body<P>,
+    core: &'a Core<P>,
+    hash: u64,
+    reserved: bool,
+}
+
+impl<'a, P: Platform> Stay<'a, P> {
+    pub(super) fn new(body: &'a Body<P>, core: &'a Core<P>, hash: u64) -> Self {
+        Self {
+            body,
+            core,
+            hash,
+            reserved: false,
+        }
+    }
+
+    /// A guard in place of the caller's, after a moment without.
+    pub(super) fn breathe(&mut self, guard: P::Guard) -> P::Guard {
+        self.reserved = self.reserved || self.body.busy.reserve(self.hash);
+        if !self.reserved {
+            // The body is gone, so there is little to do: one guard will do.
+            return guard;
+        }
+        drop(guard);
+        self.core.platform().pin()
+    }
+}
+
+impl<P: Platform> Drop for Stay<'_, P> {
+    fn drop(&mut self) {
+        if self.reserved {
+            self.body.busy.settle(self.hash, self.core);
+        }
+    }
+}
+
 impl<P: Platform> Body<P> {
-    /// Replaces frozen (or about to be frozen) lines by their heirs.
+    /// A step of replacing lines that are frozen, or about to be, by their heirs; false
+    /// when they have none.
     ///
     /// # Safety
-    /// As [`get`](Self::get); the lines were found under the guard.
-    pub(super) unsafe fn help(&self, lines: &Lines<P>, hash: u64, core: &Core<P>) {
-        let Some(heirs) = lines.heirs() else { return };
+    /// As [`get`](Self::get); the lines were found under the guard, and no ancestor
+    /// of theirs is [unfinished](Self::unfinished).
+    unsafe fn step(&self, lines: &Lines<P>, hash: u64, core: &Core<P>) -> bool {
+        let Some(heirs) = lines.heirs() else {
+            return false;
+        };
+        let done = lines.done();
+        if done == 0 {
+            lines.freeze();
+            lines.advance(done);
+            return true;
+        }
         let split = !heirs.second.is_null();
         let mut present = Present::none();
-        if lines.freeze() {
+        if lines.may_have_attic(done) {
             let mut note = |e: Entry| present.note(core.hash(e.obj()), lines.depth, split);
             // SAFETY: the caller's contract.
             if !unsafe { self.attic.for_run(hash, lines.depth, LOOK, &mut note) } {
@@ -41,32 +94,85 @@ impl<P: Platform> Body<P> {
             }
         }
         // SAFETY: frozen, and the heirs are theirs.
-        unsafe { lines.bequeath(&heirs, core, &present) };
-        self.publish(lines, &heirs, hash, core);
+        let totals = unsafe { lines.bequeath(&heirs, core, &present, done) };
+        let first = if Lines::<P>::is_last(done) {
+            // SAFETY: the caller's contract.
+            unsafe { self.publish(lines, &heirs, hash, core) }
+        } else {
+            lines.advance(done)
+        };
+        if first {
+            // SAFETY: under the guard, as the lines.
+            unsafe { heirs.count(totals) };
+        }
+        true
     }
 
-    /// Finishes the splits through whose second heirs the lines of `hash` at
-    /// `depth` are found: afterwards no new reader can meet their old segments.
+    /// A step towards lines of `hash` that can be written; false when they can be, as
+    /// far as is known.
     ///
     /// # Safety
-    /// As [`get`](Self::get).
-    pub(super) unsafe fn finish_ancestors(&self, core: &Core<P>, hash: u64, depth: u32) {
-        for level in (0..depth).filter(|level| hash >> level & 1 == 1) {
-            let Some(slot) = self.slot(low_bits(hash, level)) else {
-                continue;
-            };
-            // Acquire: pairs with the release in `publish`.
-            let tagged = slot.load(Ordering::Acquire);
-            let (segment, its_depth) = Self::untagged(tagged);
-            if !segment.is_null() && its_depth == level {
-                // SAFETY: found in the directory under the caller's guard. It has
-                // heirs, for there are lines of `hash` below it.
-                unsafe { self.help(&Lines::of_segment(segment, level), hash, core) };
+    /// As [`get`](Self::get), or a reservation keeps the body and the caller holds any
+    /// guard.
+    pub(super) unsafe fn help(&self, core: &Core<P>, hash: u64) -> bool {
+        let lines = self.lines(hash);
+        let first = self.unfinished(hash, lines.depth);
+        // SAFETY: the caller's contract, and the ancestors come first.
+        unsafe { self.step(&first.unwrap_or(lines), hash, core) }
+    }
+
+    /// [`help`](Self::help) to the end, a guard for each step.
+    ///
+    /// The caller holds no guard of its own, and `busy` keeps the body.
+    pub(super) fn help_out(&self, core: &Core<P>, hash: u64) {
+        loop {
+            let _guard = core.platform().pin();
+            // SAFETY: the reservation, and the guard.
+            if !unsafe { self.help(core, hash) } {
+                return;
             }
         }
     }
 
-    fn publish(&self, lines: &Lines<P>, heirs: &Heirs<P>, hash: u64, core: &Core<P>) {
+    /// The first of the splits that are not finished and through whose second heirs the
+    /// lines of `hash` at `depth` are found: a new reader could still meet its old
+    /// segment.
+    pub(super) fn unfinished(&self, hash: u64, depth: u32) -> Option<Lines<P>> {
+        let mut levels = (0..depth).filter(|level| hash >> level & 1 == 1);
+        levels.find_map(|level| {
+            // Acquire: pairs with the release in `publish`.
+            let tagged = self.slot(low_bits(hash, level))?.load(Ordering::Acquire);
+            let (segment, its_depth) = Self::untagged(tagged);
+            // SAFETY: found in the directory under the caller's guard. It has heirs,
+            // for there are lines of `hash` below it.
+            (!segment.is_null() && its_depth == level)
+                .then(|| unsafe { Lines::of_segment(segment, level) })
+        })
+    }
+
+    /// A step towards finishing what is [unfinished](Self::unfinished); false when
+    /// nothing is.
+    ///
+    /// # Safety
+    /// As [`help`](Self::help).
+    pub(super) unsafe fn finish_ancestors(&self, core: &Core<P>, hash: u64, depth: u32) -> bool {
+        self.unfinished(hash, depth)
+            // SAFETY: the caller's contract; the first of them has none above it.
+            .is_some_and(|lines| unsafe { self.step(&lines, hash, core) })
+    }
+
+    /// Puts the heirs into the directory, in place of the lines; true for the one who
+    /// does.
+    ///
+    /// # Safety
+    /// As [`step`](Self::step).
+    unsafe fn publish(
+        &self,
+        lines: &Lines<P>,
+        heirs: &Heirs<P>,
+        hash: u64,
+        core: &Core<P>,
+    ) -> bool {
         let depth = lines.depth;
         let index = low_bits(hash, depth);
         let mut heir_depth = depth;
@@ -75,7 +181,7 @@ impl<P: Platform> Body<P> {
             let second = heirs.second.map_addr(|a| a | heir_depth as usize);
             let Some(slot) = self.slot(index | 1 << depth) else {
                 debug_assert!(false, "the proposer made the page");
-                return;
+                return false;
             };
             // Release: publishes the heir's lines. Relaxed on failure: it was
             // published already.
@@ -101,12 +207,14 @@ impl<P: Platform> Body<P> {
             old.map_addr(|a| a | depth as usize)
         };
         let first = heirs.first.map_addr(|a| a | heir_depth as usize);
-        let Some(slot) = self.slot(index) else { return };
+        let Some(slot) = self.slot(index) else {
+            return false;
+        };
         // Release: as above, and after the two steps above.
-        if slot
+        let published = slot
             .compare_exchange(expected, first, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-        {
+            .is_ok();
+        if published {
             // Relaxed: a statistic and a hint.
             self.segments.fetch_add(
                 usize::from(heir_depth != depth || old.is_null()),
@@ -115,14 +223,12 @@ impl<P: Platform> Body<P> {
             core.count_split();
             core.platform().on_split(core.id());
             if !old.is_null() {
-                // SAFETY: the caller's guard. Then: we took it out of the
-                // directory, and no older segment leads to it any more.
-                unsafe {
-                    self.finish_ancestors(core, hash, depth);
-                    Segment::retire(old, core.platform());
-                }
+                // SAFETY: we took it out of the directory, and no older segment leads
+                // to it any more: its ancestors are finished.
+                unsafe { Segment::retire(old, core.platform()) };
             }
         }
+        published
     }
 
     /// Whether lines with so many taken lanes should be replaced.
@@ -186,10 +292,9 @@ impl<P: Platform> Body<P> {
         if lines.depth == depth {
             let split = !lines.is_root() && lines.count() > SPLIT_AT && lines.depth < MAX_DEPTH;
             lines.propose(&mut heirs, split);
-            // SAFETY: the reservation keeps the body; the guard, what is in it.
-            unsafe { self.help(&lines, hash, core) };
         }
         drop(guard);
+        self.help_out(core, hash);
         for heir in [heirs.first, heirs.second] {
             if !heir.is_null() {
                 // SAFETY: not agreed on, so nobody has seen it.

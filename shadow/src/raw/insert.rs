@@ -46,22 +46,17 @@ impl<P: Platform> Core<P> {
         // SAFETY: the caller's handle keeps the core.
         let core = unsafe { this.as_ref() };
         let hash = core.hash(obj);
-        let make = |prefixed| {
-            let wanted = Wanted {
-                obj,
-                hash,
-                size,
-                cookie,
-                prefixed,
-            };
-            Entry::new(core, &wanted, flags).map_err(|e| match e {
-                Unmade::Layout => AllocError::Layout,
-                Unmade::OutOfMemory => AllocError::OutOfMemory,
-            })
+        let wanted = |prefixed| Wanted {
+            obj,
+            hash,
+            size,
+            cookie,
+            prefixed,
         };
         // Made before the first look, for nearly always there is no variable yet. If
         // it cannot be, one that is there is still found.
-        let first = make(false).map_err(|e| core.find(obj).map_or(e, AllocError::Exists))?;
+        let first = Entry::new(core, &wanted(false), flags)
+            .map_err(|e| core.find(obj).map_or(e.into(), AllocError::Exists))?;
         let mut spare = Spare {
             core,
             entry: Some(first),
@@ -106,6 +101,17 @@ impl<P: Platform> Core<P> {
                         return Err(AllocError::OutOfMemory);
                     }
                 }
+                Step::Frozen => {
+                    // SAFETY: as above.
+                    let used = unsafe { body.as_ref() };
+                    if !used.busy.reserve(hash) {
+                        core.detach(body);
+                        continue;
+                    }
+                    drop(guard);
+                    used.help_out(core, hash);
+                    used.busy.settle(hash, core);
+                }
                 Step::Gone => core.detach(body),
                 Step::Wait => {
                     drop(guard);
@@ -115,16 +121,21 @@ impl<P: Platform> Core<P> {
                     }
                     waited = waited.saturating_add(1);
                 }
-                Step::Spent(entry) => {
-                    drop(guard);
+                Step::Spent(entry, place) => {
+                    // SAFETY: loaded under the guard; it stays while it counts us.
+                    unsafe {
+                        let body = body.as_ref();
+                        body.unlink(core, hash, entry, place, guard);
+                        body.busy.settle(hash, core);
+                    }
                     spare.seen = false;
-                    // SAFETY: `insert` took it to Dead and unlinked it.
+                    // SAFETY: `insert` took it to Dead, and it is unlinked.
                     unsafe { core.retire(entry, core.limbo.without_dtor()) };
                 }
                 Step::NeedEntry(prefixed) => {
                     drop(guard);
                     spare.discard();
-                    spare.entry = Some(make(prefixed)?);
+                    spare.entry = Some(core.another(&wanted(prefixed), flags)?);
                 }
             }
         };
@@ -138,6 +149,24 @@ impl<P: Platform> Core<P> {
         let data = reserved.publish(flags);
         core.platform().assist();
         Ok(data)
+    }
+}
+
+impl<P: Platform> Core<P> {
+    /// An entry of another kind than the first.
+    #[cold]
+    #[inline(never)]
+    fn another(&self, wanted: &Wanted, flags: AllocFlags) -> Result<Entry, Unmade> {
+        Entry::new(self, wanted, flags)
+    }
+}
+
+impl<E> From<Unmade> for AllocError<E> {
+    fn from(e: Unmade) -> Self {
+        match e {
+            Unmade::Layout => Self::Layout,
+            Unmade::OutOfMemory => Self::OutOfMemory,
+        }
     }
 }
 
@@ -167,10 +196,9 @@ impl<P: Platform> Drop for Reservation<'_, P> {
         unsafe {
             let body = self.body.as_ref();
             self.entry.cancel();
-            body.unlink(self.core, self.hash, self.entry, self.place);
+            body.unlink(self.core, self.hash, self.entry, self.place, guard);
             body.busy.settle(self.hash, self.core);
         }
-        drop(guard);
         // SAFETY: dead and unlinked by us, who alone may leave RESERVED.
         unsafe { self.core.retire(self.entry, self.core.limbo.without_dtor()) };
     }

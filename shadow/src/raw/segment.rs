@@ -9,12 +9,15 @@
 //!  (two: a split;     (by helpers, in any order and number)    (body)
 //!   one: a renewal)
 //! ```
-//! All helpers compute the same lanes for an heir's lines, for they look at frozen
-//! lines only. Whether a line has its `ATTIC` bit is decided by whoever fills its
+//! This goes in steps, so that no guard is held for all of it: `done` says how many
+//! are; the first freezes, each of the others fills the lines of a few groups, and the
+//! last publishes. All helpers compute the same lanes for an heir's lines, for they look
+//! at frozen lines only. Whether a line has its `ATTIC` bit is decided by whoever fills its
 //! head: the attic can only have lost entries of the frozen line since, never
 //! gained any.
 
 use core::alloc::Layout;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::blocks::{free_block, null};
@@ -42,16 +45,23 @@ pub(super) struct Control<P: Platform> {
     /// if it is the only one.
     heir: AtomicPtr<Segment<P>>,
     second: AtomicPtr<Segment<P>>,
-    /// Taken lanes plus [`COUNT_ZERO`]; 0 until it is known.
+    /// Taken lanes plus [`COUNT_ZERO`].
     count: AtomicUsize,
+    /// Steps of its replacement that are done.
+    done: AtomicUsize,
 }
 
 /// No taken lane. Far from 0, for a removal may be counted before the insertion
 /// that it removes.
-pub(super) const COUNT_ZERO: usize = 1 << 31;
+const COUNT_ZERO: usize = 1 << 31;
 
 /// In `heir`: there is no second.
 const RENEWAL: usize = 1;
+
+/// Groups that one step fills.
+const STEP: usize = 4;
+/// The last step: all of the groups are filled.
+const LAST: usize = (LINES / GROUP).div_ceil(STEP);
 
 #[repr(C)]
 pub(super) struct Segment<P: Platform> {
@@ -92,7 +102,7 @@ fn line_of(hash: u64) -> usize {
 impl<P: Platform> Control<P> {
     /// # Safety
     /// `this` is valid for writes and nobody else's.
-    pub(super) unsafe fn init(this: *mut Self, core: NonNull<Core<P>>, count: usize) {
+    pub(super) unsafe fn init(this: *mut Self, core: NonNull<Core<P>>) {
         // SAFETY: the caller's contract.
         unsafe {
             this.write(Self {
@@ -100,7 +110,8 @@ impl<P: Platform> Control<P> {
                 core,
                 heir: null(),
                 second: null(),
-                count: AtomicUsize::new(count),
+                count: AtomicUsize::new(COUNT_ZERO),
+                done: AtomicUsize::new(0),
             });
         }
     }
@@ -122,7 +133,7 @@ impl<P: Platform> Segment<P> {
         // SAFETY: fresh memory of this layout. (Under a model checker an atomic is more than
         // its zero bytes; elsewhere this writes zeros over zeros.)
         unsafe {
-            Control::init(&raw mut (*this).control, core, 0);
+            Control::init(&raw mut (*this).control, core);
             if sync::FAT {
                 Block::init(&raw mut (*this).lines, 0, core::ptr::null_mut());
             }
@@ -338,59 +349,115 @@ impl<P: Platform> Lines<P> {
         (!second.is_null()).then_some(Heirs { first, second })
     }
 
-    /// Freezes every line; true when the attic may have entries of some.
-    pub(super) fn freeze(&self) -> bool {
-        let mut extended = false;
+    /// Steps of the replacement that are done.
+    pub(super) fn done(&self) -> usize {
+        // Acquire: pairs with the release in `advance`: the lines are frozen, and
+        // those of the steps before are filled.
+        self.control().done.load(Ordering::Acquire)
+    }
+
+    /// One step more is done; true for the first to say so.
+    pub(super) fn advance(&self, done: usize) -> bool {
+        // Release: pairs with the acquire in `done`. Relaxed on failure: another
+        // helper was faster, and `done` is read anew.
+        self.control()
+            .done
+            .compare_exchange(done, done + 1, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Whether step `done` is the one that publishes.
+    pub(super) fn is_last(done: usize) -> bool {
+        done == LAST
+    }
+
+    /// Freezes every line.
+    pub(super) fn freeze(&self) {
         for line in self.iter() {
             // AcqRel: pairs with the commits of the line's head: their slots (and
             // what they put into the attic) are visible from here on, and every
             // later attempt to change the head sees it frozen.
-            let head = Head(line.head.fetch_or(FREEZE, Ordering::AcqRel));
-            extended |= head.has_attic();
+            line.head.fetch_or(FREEZE, Ordering::AcqRel);
         }
-        extended
     }
 
-    /// Fills the heirs' lines from the frozen ones.
+    /// The first lines of the groups that step `done` fills.
+    fn groups(done: usize) -> impl Iterator<Item = usize> {
+        let from = (done - 1) * STEP;
+        (from..(from + STEP).min(LINES / GROUP)).map(|group| group * GROUP)
+    }
+
+    /// The lines that have entries for the group at `first`: all of a root's may.
+    fn sources(&self, first: usize) -> Range<usize> {
+        if self.is_root() {
+            0..self.len
+        } else {
+            first..first + GROUP
+        }
+    }
+
+    /// Whether the attic may have entries of the lines that step `done` fills.
+    pub(super) fn may_have_attic(&self, done: usize) -> bool {
+        Self::groups(done).any(|first| {
+            self.sources(first).any(|at| {
+                // Relaxed: frozen; `freeze` acquired it.
+                Head(self.at(at).head.load(Ordering::Relaxed)).has_attic()
+            })
+        })
+    }
+
+    /// Fills the heirs' lines of step `done` from the frozen ones; the lanes taken in
+    /// each heir.
     ///
     /// # Safety
     /// The lines are frozen, the heirs are theirs; the caller holds the guard
     /// under which it found them.
-    pub(super) unsafe fn bequeath(&self, heirs: &Heirs<P>, core: &Core<P>, attic: &Present) {
+    pub(super) unsafe fn bequeath(
+        &self,
+        heirs: &Heirs<P>,
+        core: &Core<P>,
+        attic: &Present,
+        done: usize,
+    ) -> [usize; 2] {
         let split = !heirs.second.is_null();
-        for (half, heir) in [heirs.first, heirs.second].into_iter().enumerate() {
-            // SAFETY: the heir is protected as its parent is.
-            let Some(heir) = (unsafe { heir.as_ref() }) else {
-                continue;
+        let mut totals = [0; 2];
+        for first in Self::groups(done) {
+            let wanted = |hash: u64| {
+                let at = line_of(hash).wrapping_sub(first);
+                let half = if split { hash >> self.depth & 1 } else { 0 };
+                (at < GROUP).then_some((half as usize, at))
             };
-            let mut total = 0;
-            for first in (0..LINES).step_by(GROUP) {
-                // All of a root's lines may have some for any group.
-                let from = if self.is_root() {
-                    0..self.len
-                } else {
-                    first..first + GROUP
+            let from = self.sources(first).map(|at| self.at(at));
+            // SAFETY: the caller's contract.
+            let mut seats = unsafe { Seats::of(from, core, wanted) };
+            for (half, heir) in [heirs.first, heirs.second].into_iter().enumerate() {
+                // SAFETY: the heir is protected as its parent is.
+                let Some(heir) = (unsafe { heir.as_ref() }) else {
+                    continue;
                 };
-                let wanted = |hash: u64| {
-                    let at = line_of(hash).wrapping_sub(first);
-                    let mine = at < GROUP && !(split && hash >> self.depth & 1 != half as u64);
-                    mine.then_some(at)
-                };
-                // SAFETY: the caller's contract.
-                let mut seats = unsafe { Seats::of(from.map(|at| self.at(at)), core, wanted) };
-                for (at, head) in seats.heads.iter_mut().enumerate() {
+                for (at, head) in seats[half].heads.iter_mut().enumerate() {
                     *head = head.with(attic.bit(half, first + at));
                 }
                 // SAFETY: LINES is a multiple of GROUP.
-                total += seats.fill(|at| unsafe { heir.lines.line(first + at) });
+                totals[half] += seats[half].fill(|at| unsafe { heir.lines.line(first + at) });
             }
-            // Relaxed: a hint; only the first sets it.
-            let _ = heir.control.count.compare_exchange(
-                0,
-                total + COUNT_ZERO,
-                Ordering::Relaxed,
-                Ordering::Relaxed, // it is known already
-            );
+        }
+        totals
+    }
+}
+
+impl<P: Platform> Heirs<P> {
+    /// Counts lanes that were taken in a step: once, by the first to end it.
+    ///
+    /// # Safety
+    /// The heirs are protected.
+    pub(super) unsafe fn count(&self, totals: [usize; 2]) {
+        for (heir, total) in [self.first, self.second].into_iter().zip(totals) {
+            // SAFETY: the caller's contract.
+            if let Some(heir) = unsafe { heir.as_ref() } {
+                // Relaxed: a hint and a statistic.
+                heir.control.count.fetch_add(total, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -403,21 +470,23 @@ struct Seats {
 }
 
 impl Seats {
-    /// Seats the entries of frozen lines that `wanted` gives a line of the group,
-    /// each in its own line while that has lanes, then the others as guests.
+    const EMPTY: Self = Self {
+        heads: [Head::EMPTY; GROUP],
+        taken: [0; GROUP],
+        entries: [[core::ptr::null_mut(); LANES]; GROUP],
+    };
+
+    /// Seats the entries of frozen lines that `wanted` gives an heir and a line of the
+    /// group, each in its own line while that has lanes, then the others as guests.
     ///
     /// # Safety
     /// The lines are frozen and protected.
     unsafe fn of<'a, P: Platform>(
         from: impl Iterator<Item = Line<'a>>,
         core: &Core<P>,
-        wanted: impl Fn(u64) -> Option<usize>,
-    ) -> Self {
-        let mut seats = Self {
-            heads: [Head::EMPTY; GROUP],
-            taken: [0; GROUP],
-            entries: [[core::ptr::null_mut(); LANES]; GROUP],
-        };
+        wanted: impl Fn(u64) -> Option<(usize, usize)>,
+    ) -> [Self; 2] {
+        let mut seats = [Self::EMPTY; 2];
         // Of the entries that found their line full: at most all lanes of a group.
         let mut guests = [(core::ptr::null_mut(), 0); LANES * GROUP];
         let mut standing = 0;
@@ -430,8 +499,8 @@ impl Seats {
                 // SAFETY: a taken lane's slot is an entry, and whoever removes it
                 // must come through the heir first.
                 let hash = core.hash(unsafe { Entry::of(entry) }.obj());
-                if let Some(home) = wanted(hash)
-                    && !seats.seat(home, entry, hash)
+                if let Some((half, home)) = wanted(hash)
+                    && !seats[half].seat(home, entry, hash)
                 {
                     guests[standing] = (entry, hash);
                     standing += 1;
@@ -439,7 +508,10 @@ impl Seats {
             }
         }
         for &(entry, hash) in &guests[..standing] {
-            let Some(home) = wanted(hash) else { continue };
+            let Some((half, home)) = wanted(hash) else {
+                continue;
+            };
+            let seats = &mut seats[half];
             seats.heads[home] = seats.heads[home].with(guest(hash));
             // They came out of as many lanes as the group has.
             let seated = (1..GROUP).any(|other| seats.seat(home ^ other, entry, hash));

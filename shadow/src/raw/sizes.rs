@@ -29,8 +29,20 @@ impl Sizes {
 
     /// The class of a size, for an entry that is being made; [`SIZES`] if there is no
     /// room. (The size is an entry's, and so below 2^32.)
+    #[inline]
     pub(super) fn class_of(&self, size: usize) -> usize {
         let wanted = size as u64 + 1;
+        // Relaxed: as in `claim`.
+        let known = |slot: &AtomicU64| slot.load(Ordering::Relaxed) & (KEPT | SIZE);
+        let mut slots = self.0.iter();
+        let kept = slots.position(|slot| known(slot) == KEPT | wanted);
+        kept.unwrap_or_else(|| self.claim(wanted))
+    }
+
+    /// [`class_of`](Self::class_of) a size that no entry was published with.
+    #[cold]
+    #[inline(never)]
+    fn claim(&self, wanted: u64) -> usize {
         for free in [wanted, 0] {
             for (class, slot) in self.0.iter().enumerate() {
                 // Relaxed, also in the CAS: a number, whose readers have an entry that

@@ -352,8 +352,7 @@ impl<P: Platform> Core<P> {
             return false;
         }
         // SAFETY: as above, and we took the entry to Dead.
-        unsafe { body.unlink(self, hash, found, place) };
-        drop(guard);
+        unsafe { body.unlink(self, hash, found, place, guard) };
         then(found);
         true
     }

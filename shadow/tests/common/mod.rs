@@ -15,6 +15,8 @@ pub struct Ledger {
     pub blocks: AtomicUsize,
     /// Their bytes.
     pub bytes: AtomicUsize,
+    /// Guards taken.
+    pub pins: AtomicUsize,
     /// Allocations asked for.
     pub calls: AtomicUsize,
     /// The call (counted from 1) that fails; 0 for none.
@@ -37,6 +39,7 @@ impl Counting {
 unsafe impl Smr for Counting {
     type Guard = EpochGuard;
     fn pin(&self) -> EpochGuard {
+        self.0.pins.fetch_add(1, SeqCst);
         Epoch.pin()
     }
     unsafe fn retire(&self, link: NonNull<Link>) {
