@@ -11,6 +11,7 @@
 //! caller may use it under a guard taken before the call: that guard is older
 //! than the swap, and the first grace period waits for it.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::batch::prefetch;
@@ -184,12 +185,14 @@ impl<P: Platform> Body<P> {
                 let mut next = (slot + 1, 0);
                 if !segment.is_null() {
                     let end = LINES.min(line + SLICE_LINES);
-                    let slice = || (line..end).map(|at| (*segment).lines.line(at));
-                    // All of them are asked for before the first is needed.
-                    for line in slice() {
+                    let lines = |lines: Range<usize>| lines.map(|at| (*segment).lines.line(at));
+                    // A slice is asked for before the one before it is destroyed, so
+                    // that it comes meanwhile; the first of a segment, by itself.
+                    let ahead = if line == 0 { line } else { end };
+                    for line in lines(ahead..LINES.min(end + SLICE_LINES)) {
                         Self::for_taken(line, &mut |entry| prefetch(entry.as_ptr()));
                     }
-                    for line in slice() {
+                    for line in lines(line..end) {
                         Self::for_taken(line, &mut destroy);
                     }
                     if end < LINES {
