@@ -72,6 +72,7 @@ impl<P: Platform> Table<P> {
         Ok(Self { core })
     }
 
+    #[inline(always)]
     fn core(&self) -> &Core<P> {
         // SAFETY: a handle keeps its core.
         unsafe { self.core.as_ref() }
@@ -93,7 +94,8 @@ impl<P: Platform> Table<P> {
     ///
     /// Wait-free, loads only (G1). A variable whose constructor still runs is
     /// not there yet.
-    #[inline]
+    // Always inlined: in a loop over objects its constants are loaded once.
+    #[inline(always)]
     #[must_use]
     pub fn get(&self, obj: usize, guard: &P::Guard) -> Option<NonNull<u8>> {
         self.core().get(obj, guard)

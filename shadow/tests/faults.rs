@@ -88,7 +88,7 @@ fn g6_growth_without_memory_is_put_off() {
             layout: std::alloc::Layout,
             flags: umbra_shadow::AllocFlags,
         ) -> Option<std::ptr::NonNull<u8>> {
-            // A segment is 16 KiB, a body a little over 4 KiB.
+            // A segment is 16 KiB, a page of the directory 8, a body less.
             if layout.size() > 8192 && !self.1.load(SeqCst) {
                 None
             } else {

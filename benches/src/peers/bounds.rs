@@ -58,7 +58,7 @@ impl<const LARGE: bool> Lookup for P64<LARGE> {
     #[inline]
     fn guard(&self) {}
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, (): &()) -> Option<u64> {
         let line = &self.0[index(key, self.0.len())];
         (line.key == key).then(|| line.payload.word())
@@ -110,7 +110,7 @@ impl<const LARGE: bool> Lookup for P32<LARGE> {
     #[inline]
     fn guard(&self) {}
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, (): &()) -> Option<u64> {
         let slot = &self.0[index(key, self.0.len())];
         if slot.key == key {

@@ -21,7 +21,7 @@ impl Lookup for Dash {
     #[inline]
     fn guard(&self) {}
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, (): &()) -> Option<u64> {
         self.0.get(&key).map(|payload| payload.word())
     }

@@ -23,7 +23,7 @@ impl Lookup for Flurry {
         self.0.guard()
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, guard: &Guard<'_>) -> Option<u64> {
         self.0.get(&key, guard).map(Payload::word)
     }

@@ -106,7 +106,7 @@ impl Lookup for Klp {
         pin()
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, guard: &Guard) -> Option<u64> {
         self.find(key, guard).map(|node| node.payload.word())
     }

@@ -113,7 +113,7 @@ impl Lookup for Lfht {
         Section::enter()
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, _: &Section) -> Option<u64> {
         // SAFETY: inside a section; a payload that is found stays until it ends.
         unsafe {

@@ -37,7 +37,7 @@ macro_rules! contestant {
                 self.0.guard()
             }
 
-            #[inline]
+            #[inline(always)]
             fn get(&self, key: usize, guard: &LocalGuard<'_>) -> Option<u64> {
                 self.0.get(&key, guard).map(Payload::word)
             }

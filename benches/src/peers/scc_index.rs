@@ -23,7 +23,7 @@ impl Lookup for SccIndex {
         Guard::new()
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, guard: &Guard) -> Option<u64> {
         self.0.peek(&key, guard).map(Payload::word)
     }

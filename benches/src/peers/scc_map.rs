@@ -21,7 +21,7 @@ impl Lookup for SccMap {
     #[inline]
     fn guard(&self) {}
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, (): &()) -> Option<u64> {
         self.0.read_sync(&key, |_, payload| payload.word())
     }

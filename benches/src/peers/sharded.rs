@@ -47,7 +47,7 @@ impl Lookup for Sharded {
     #[inline]
     fn guard(&self) {}
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, (): &()) -> Option<u64> {
         let shard = self
             .shard(key)

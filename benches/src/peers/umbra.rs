@@ -101,7 +101,7 @@ impl Lookup for Umbra {
         Epoch.pin()
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: usize, guard: &Self::Guard<'_>) -> Option<u64> {
         // SAFETY: found under `guard`.
         self.0
@@ -130,7 +130,7 @@ impl InSession for Umbra {
         self.0.session()
     }
 
-    #[inline]
+    #[inline(always)]
     fn get_in(&self, key: usize, session: &mut Self::Session<'_>) -> Option<u64> {
         // SAFETY: found in the session, whose next call is yet to come.
         session.get(key).map(|data| unsafe { Self::word(data) })

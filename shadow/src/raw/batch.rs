@@ -24,11 +24,17 @@ use crate::sync::Ordering;
 pub(crate) const BATCH: usize = 32;
 
 /// Asks for the line that `p` is in.
-#[inline]
+#[inline(always)]
 pub(super) fn prefetch<T>(p: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: a hint, which faults on no address. (By hand, for the intrinsic wants
-    // SSE, which the kernel's target has not.)
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse", not(miri)))]
+    // SAFETY: a hint, which faults on no address.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+    }
+    #[cfg(all(target_arch = "x86_64", not(target_feature = "sse"), not(miri)))]
+    // SAFETY: as above. (By hand, for the kernel's target has no SSE, which the
+    // intrinsic wants. The intrinsic's address costs no instruction of its own.)
     unsafe {
         core::arch::asm!("prefetcht0 [{}]", in(reg) p, options(nostack, preserves_flags, readonly));
     }
@@ -61,9 +67,8 @@ impl<P: Platform> Body<P> {
                 // Relaxed: a guess, which nothing is read through.
                 let head = Head(line.head.load(Ordering::Relaxed));
                 *slot = head
-                    .matches(fingerprint(core.hash(obj)))
-                    .next()
-                    .map(|lane| &line.slots[lane]);
+                    .matches(fingerprint(core.hash(obj)), &core.search)
+                    .first(line.slots);
                 if let Some(slot) = *slot {
                     prefetch(slot);
                 }
@@ -78,9 +83,8 @@ impl<P: Platform> Body<P> {
             // SAFETY: the caller's contract.
             let entry = unsafe {
                 match *glance {
-                    _ if obj == 0 => self.get_null(),
-                    Some((line, mask)) => self.get_at(line, mask, hash, obj),
-                    None => self.get_slowly(hash, obj),
+                    Some((line, mask)) if obj != 0 => self.get_at(core, line, mask, hash, obj),
+                    _ => self.get_slowly(core, obj),
                 }
             };
             *found = entry.map(Entry::data);

@@ -25,7 +25,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::attic::Attic;
-use super::blocks::{fill, free_block, null};
+use super::blocks::{fill, free_block, free_made, make, null};
 use super::entry::{Dtor, Header};
 use super::line::{Block, FREE, Head};
 use super::segment::{Control, Lines, ROOT_LINES, Segment};
@@ -34,15 +34,15 @@ use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 
-/// log2 of the slots of a page: 2 KiB.
-pub(super) const PAGE_BITS: u32 = if crate::TINY { 1 } else { 8 };
-/// log2 of the pages of a body: 4 KiB.
-const ROOT_BITS: u32 = if crate::TINY { 2 } else { 9 };
+/// log2 of the slots of a page: 8 KiB.
+const PAGE_BITS: u32 = if crate::TINY { 1 } else { 10 };
+/// log2 of the pages of a body.
+const ROOT_BITS: u32 = if crate::TINY { 2 } else { 7 };
 pub(super) const MAX_DEPTH: u32 = PAGE_BITS + ROOT_BITS;
 /// In a slot's pointer: the segment's depth.
 pub(super) const DEPTH: usize = 63;
 
-pub(super) struct Page<P: Platform>(pub(super) [AtomicPtr<Segment<P>>; 1 << PAGE_BITS]);
+type Page<P> = [AtomicPtr<Segment<P>>; 1 << PAGE_BITS];
 
 #[repr(C, align(64))]
 pub(super) struct Body<P: Platform> {
@@ -60,7 +60,12 @@ pub(super) struct Body<P: Platform> {
     pub(super) segments: AtomicUsize,
     pub(super) control: Control<P>,
     pub(super) root: Block<ROOT_LINES>,
-    pub(super) pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
+    /// The slots of the first page, or [`none`](Self::none): while there are no more, a
+    /// lookup reads no further pointer.
+    near: AtomicPtr<AtomicPtr<Segment<P>>>,
+    /// A slot that stays null: `near`, while the mask is 0.
+    none: AtomicPtr<Segment<P>>,
+    pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
     pub(super) attic: Attic,
     pub(super) busy: Busy,
 }
@@ -110,6 +115,8 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
             Control::init(&raw mut (*body).control, core);
             Block::init(&raw mut (*body).root, Head::EMPTY.0, FREE);
+            (&raw mut (*body).near).write(AtomicPtr::new(&raw mut (*body).none));
+            (&raw mut (*body).none).write(null());
             fill(&raw mut (*body).pages, null);
             Attic::init(&raw mut (*body).attic);
         }
@@ -143,6 +150,26 @@ impl<P: Platform> Body<P> {
         }
     }
 
+    /// What the slot of `hash` by this mask has; null if there is nothing yet.
+    #[inline(always)]
+    pub(super) fn slot_value(&self, hash: u64, mask: usize) -> *mut Segment<P> {
+        let index = hash as usize & mask;
+        // By the mask and not by the index: so it is guessed rightly.
+        if mask < 1 << PAGE_BITS {
+            // Acquire: pairs with the release in `make_slot`, which comes before the
+            // proposal that the mask was raised for: `near` has a page by then.
+            let near = self.near.load(Ordering::Acquire);
+            // SAFETY: as said, a page is there for an index above 0, and `none` for 0;
+            // both live as long as the body. Acquire: pairs with the release in
+            // `publish`: the heir's lines are filled.
+            unsafe { &*near.add(index) }.load(Ordering::Acquire)
+        } else {
+            self.slot(index)
+                // Acquire: as above.
+                .map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Acquire))
+        }
+    }
+
     /// The slot of `index`, if its page exists.
     #[inline]
     pub(super) fn slot(&self, index: usize) -> Option<&AtomicPtr<Segment<P>>> {
@@ -153,7 +180,33 @@ impl<P: Platform> Body<P> {
         let page = unsafe { self.pages.get_unchecked(index >> PAGE_BITS) }.load(Ordering::Acquire);
         // SAFETY: pages live as long as the body.
         let page = unsafe { page.as_ref() }?;
-        Some(&page.0[index & ((1 << PAGE_BITS) - 1)])
+        Some(&page[index & ((1 << PAGE_BITS) - 1)])
+    }
+
+    /// Makes the page of `index`, if there is none yet. False without memory.
+    pub(super) fn make_slot(&self, index: usize, platform: &P, flags: AllocFlags) -> bool {
+        let at = index >> PAGE_BITS;
+        // SAFETY: `make` hands fresh memory to be filled.
+        let init = |page: *mut Page<P>| unsafe { fill(page, null) };
+        let Some(page) = make(&self.pages[at], platform, flags, init) else {
+            return false;
+        };
+        if at == 0 {
+            // Release: pairs with the acquire in `slot_value`: the page is filled.
+            self.near.store(page.cast(), Ordering::Release);
+        }
+        true
+    }
+
+    /// Gives the pages back.
+    ///
+    /// # Safety
+    /// Nobody else can reach the body.
+    pub(super) unsafe fn free_pages(&self, platform: &P) {
+        for page in &self.pages {
+            // SAFETY: made above, and unreachable.
+            unsafe { free_made(page, platform) };
+        }
     }
 
     /// The segment and its depth that a slot's pointer has.

@@ -14,7 +14,7 @@
 use super::body::{Body, Place};
 use super::entry::{Entry, Spare, State};
 use super::growth::Stay;
-use super::line::{ATTIC, FREE, Head, Line, fingerprint, guest};
+use super::line::{ATTIC, FREE, Head, Line, Search, fingerprint, guest};
 use super::list;
 use super::segment::Lines;
 use super::type_core::Core;
@@ -346,7 +346,7 @@ impl<P: Platform> Body<P> {
             }
             // Relaxed: only compared with our own entry, which nobody else puts in.
             let lane = head
-                .matches(fingerprint(hash))
+                .matches(fingerprint(hash), &Search::NEW)
                 .find(|&lane| line.slots[lane].load(Ordering::Relaxed) == entry.as_ptr());
             if let Some(lane) = lane {
                 if !Self::commit(line, head, head.without(lane)) {

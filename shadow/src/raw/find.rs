@@ -1,16 +1,17 @@
 //! Finding: lookups, and what writers look for.
 //!
-//! A lookup glances at the head of the line that the mask in force names and is done if it
-//! finds a match, or if there is none, the line is not extended, and the mask is
-//! still in force. Everything else is out of line.
+//! A lookup glances at the head of the line that the mask in force names and is done if the
+//! first lane that matches has its entry, or if none matches, the line is not extended, and
+//! the mask is still in force. Everything else is out of line.
 
 use super::batch::prefetch;
 use super::body::{Body, Place};
-use super::entry::{Entry, State};
-use super::line::{Head, LANES, Line, fingerprint, is_entry};
+use super::entry::{Entry, Header, State};
+use super::line::{Head, LANES, Line, Search, fingerprint, is_entry};
 use super::segment::Lines;
+use super::type_core::Core;
 use crate::platform::Platform;
-use crate::sync::Ordering;
+use crate::sync::{AtomicPtr, Ordering};
 
 impl<P: Platform> Body<P> {
     /// The line of a hash by the mask in force, if its slot has a segment; it may
@@ -19,8 +20,7 @@ impl<P: Platform> Body<P> {
     pub(super) fn glance(&self, hash: u64) -> Option<(Line<'_>, usize)> {
         // Acquire: as in `lines`.
         let mask = self.mask.load(Ordering::Acquire);
-        // Acquire: as in `lines`.
-        let tagged = self.slot(hash as usize & mask)?.load(Ordering::Acquire);
+        let tagged = self.slot_value(hash, mask);
         // SAFETY: found in the directory under the caller's guard, which outlives
         // the borrow of the body.
         let segment = unsafe { Self::untagged(tagged).0.as_ref() }?;
@@ -49,12 +49,17 @@ impl<P: Platform> Body<P> {
     /// # Safety
     /// The caller holds a guard that is older than its pointer to this body.
     #[inline(always)]
-    pub(super) unsafe fn get(&self, hash: u64, obj: usize) -> Option<Entry> {
+    pub(super) unsafe fn get(&self, core: &Core<P>, obj: usize) -> Option<Entry> {
+        if obj == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { self.get_slowly(core, obj) };
+        }
+        let hash = core.hash(obj);
         match self.glance(hash) {
             // SAFETY: the caller's contract.
-            Some((line, mask)) => unsafe { self.get_at(line, mask, hash, obj) },
+            Some((line, mask)) => unsafe { self.get_at(core, line, mask, hash, obj) },
             // SAFETY: as above.
-            None => unsafe { self.get_slowly(hash, obj) },
+            None => unsafe { self.get_slowly(core, obj) },
         }
     }
 
@@ -65,6 +70,7 @@ impl<P: Platform> Body<P> {
     #[inline(always)]
     pub(super) unsafe fn get_at(
         &self,
+        core: &Core<P>,
         line: Line<'_>,
         mask: usize,
         hash: u64,
@@ -73,25 +79,38 @@ impl<P: Platform> Body<P> {
         // Acquire: pairs with the commits: the slots of the taken lanes, and
         // what an extended line has in the attic, are visible.
         let head = Head(line.head.load(Ordering::Acquire));
-        // SAFETY: the caller's contract.
-        if let Some(entry) = unsafe { Self::look(line, head, hash, obj, Entry::is_live) } {
-            return Some(entry);
+        match head
+            .matches(fingerprint(hash), &core.search)
+            .first(line.slots)
+        {
+            // Nearly always there is one, and it is the one, or there is none.
+            Some(slot) => {
+                // SAFETY: reached from the body under the guard.
+                if let Some(entry) = unsafe { Self::met(slot, obj, Entry::is_live) } {
+                    return Some(entry);
+                }
+            }
+            None if self.still(mask) && !head.is_extended() => return None,
+            None => {}
         }
-        if self.still(mask) && !head.is_extended() {
-            return None;
-        }
         // SAFETY: the caller's contract.
-        unsafe { self.get_slowly(hash, obj) }
+        unsafe { self.get_slowly(core, obj) }
     }
 
-    /// [`get`](Self::get), out of line: few variables, a split under way, or an
-    /// extended line.
+    /// [`get`](Self::get), out of line: few variables, a split under way, an extended
+    /// line, another object's entry that is alike, or the address 0.
     ///
     /// # Safety
     /// As [`get`](Self::get).
     #[cold]
     #[inline(never)]
-    pub(super) unsafe fn get_slowly(&self, hash: u64, obj: usize) -> Option<Entry> {
+    pub(super) unsafe fn get_slowly(&self, core: &Core<P>, obj: usize) -> Option<Entry> {
+        if obj == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { self.get_null() };
+        }
+        // Computed anew, so that a lookup that ends early need not keep it.
+        let hash = core.hash(obj);
         let lines = self.lines(hash);
         let line = lines.line(hash);
         // Acquire: as in `get`.
@@ -162,8 +181,7 @@ impl<P: Platform> Body<P> {
     ///
     /// # Safety
     /// As [`get`](Self::get).
-    #[cold]
-    pub(super) unsafe fn get_null(&self) -> Option<Entry> {
+    unsafe fn get_null(&self) -> Option<Entry> {
         // SAFETY: the caller's contract.
         unsafe { self.null_entry() }.filter(|&entry| entry.is_live())
     }
@@ -205,7 +223,7 @@ impl<P: Platform> Body<P> {
     ///
     /// # Safety
     /// As [`get`](Self::get); the line was found under the guard.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn look(
         line: Line<'_>,
         head: Head,
@@ -213,19 +231,31 @@ impl<P: Platform> Body<P> {
         obj: usize,
         wanted: impl Fn(Entry) -> bool,
     ) -> Option<Entry> {
-        for lane in head.matches(fingerprint(hash)) {
-            // SAFETY: a lane of a head is below LANES. Acquire: pairs with the
-            // claim of the slot, which may be younger than the head: the entry's
-            // contents are visible.
-            let slot = unsafe { line.slots.get_unchecked(lane) }.load(Ordering::Acquire);
-            if is_entry(slot) {
-                // SAFETY: reached from the body under the guard.
-                let entry = unsafe { Entry::of(slot) };
-                if entry.obj() == obj && wanted(entry) {
-                    return Some(entry);
-                }
-            }
+        head.matches(fingerprint(hash), &Search::NEW)
+            .find_map(|lane| {
+                // SAFETY: a lane of a head is below LANES; the caller's contract.
+                unsafe { Self::met(line.slots.get_unchecked(lane), obj, &wanted) }
+            })
+    }
+
+    /// What stands in a slot, if it is `obj`'s and as wanted.
+    ///
+    /// # Safety
+    /// As [`look`](Self::look); the slot's lane was seen taken.
+    #[inline(always)]
+    unsafe fn met(
+        slot: &AtomicPtr<Header>,
+        obj: usize,
+        wanted: impl Fn(Entry) -> bool,
+    ) -> Option<Entry> {
+        // Acquire: pairs with the claim of the slot, which may be younger than the
+        // head: the entry's contents are visible.
+        let slot = slot.load(Ordering::Acquire);
+        if !is_entry(slot) {
+            return None;
         }
-        None
+        // SAFETY: reached from the body under the guard.
+        let entry = unsafe { Entry::of(slot) };
+        (entry.obj() == obj && wanted(entry)).then_some(entry)
     }
 }

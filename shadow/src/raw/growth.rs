@@ -11,8 +11,7 @@
 //! steps a reservation keeps the body, and nothing else is remembered: the next step
 //! begins with the lines as they are found then.
 
-use super::blocks::{fill, make, null};
-use super::body::{Body, MAX_DEPTH, PAGE_BITS, Page, low_bits};
+use super::body::{Body, MAX_DEPTH, low_bits};
 use super::entry::Entry;
 use super::segment::{Heirs, LINES, Lines, Present, ROOT_LINES, Segment};
 use super::type_core::Core;
@@ -268,9 +267,7 @@ impl<P: Platform> Body<P> {
         drop(guard);
         let index = low_bits(hash, depth);
         for index in [index, index | 1 << depth.min(MAX_DEPTH - 1)] {
-            // SAFETY: `make` hands fresh memory to be filled.
-            let init = |page: *mut Page<P>| unsafe { fill(&raw mut (*page).0, null) };
-            if make(&self.pages[index >> PAGE_BITS], platform, flags, init).is_none() {
+            if !self.make_slot(index, platform, flags) {
                 return false;
             }
         }

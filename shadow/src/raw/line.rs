@@ -8,7 +8,7 @@
 //!                  +------+-----+------+-------+ +-------+--------+   +-------+--------+
 //!                  |FROZEN|ATTIC|GUESTS|version| |version| lane 6 |...|version| lane 0 |
 //!                  +------+-----+------+-------+ +-------+--------+   +-------+--------+
-//!  a lane: 0 when free, else the fingerprint's 7 bits
+//!  a lane: 0 when free, else the complement of the fingerprint's 7 bits
 //! ```
 //! * `FROZEN`: the line is being replaced; its head and the slots of its taken
 //!   lanes do not change any more.
@@ -25,6 +25,7 @@
 
 use super::blocks::fill;
 use super::entry::Header;
+use super::segment::LINES;
 use crate::sync::{AtomicPtr, AtomicU64};
 
 /// References in a line.
@@ -88,8 +89,8 @@ pub(super) struct Line<'a> {
 /// and more than one is seldom read.)
 #[repr(C)]
 pub(super) struct Block<const N: usize> {
-    pub(super) heads: [AtomicU64; N],
     pub(super) slots: [Slots; N],
+    pub(super) heads: [AtomicU64; N],
 }
 
 impl<const N: usize> Block<N> {
@@ -128,13 +129,40 @@ pub(super) struct Head(pub(super) u64);
 /// What `fetch_or` freezes a head with.
 pub(super) const FREEZE: u64 = FROZEN;
 
-/// What an entry's lane has, from its hash: 1 to 127. (The bits below those that the
-/// line is chosen by. The low half of the hash has folded copies of what decides the
-/// segment; these are above the deepest of them.)
-#[inline]
+/// Fingerprints that there are: at most 127. (A processor multiplies by this number in
+/// one instruction, and by 127 in three.)
+const PRINTS: u64 = 125;
+
+/// What tells an entry from others of its line, below [`PRINTS`]; its lane has the
+/// complement, which is not 0. (Where the hash lies between the line's first and the next one's: so
+/// it comes from bits below those that choose the line. The low half of the hash has
+/// folded copies of what decides the segment; these are above the deepest of them.)
+#[inline(always)]
 pub(super) fn fingerprint(hash: u64) -> u64 {
-    let print = hash >> 49 & PRINT;
-    print + u64::from(print == 0)
+    let between = ((hash >> 32) * LINES as u64) as u32;
+    (u64::from(between) * PRINTS) >> 32
+}
+
+/// The constants of a search, in memory next to what it reads anyway: an instruction that
+/// takes one from there is one, and loading one of 64 bits is another.
+#[derive(Clone, Copy)]
+pub(super) struct Search {
+    /// One in each lane, to multiply by.
+    ones: u64,
+    /// A fingerprint's bits.
+    prints: u64,
+    /// One in each lane, to add: used once each, neither needs a register.
+    plus: u64,
+    tops: u64,
+}
+
+impl Search {
+    pub(super) const NEW: Self = Self {
+        ones: lanes(1),
+        prints: lanes(PRINT),
+        plus: lanes(1),
+        tops: lanes(0x80),
+    };
 }
 
 /// The bit of `GUESTS` that an entry of this hash sets.
@@ -172,13 +200,13 @@ impl Head {
         self.0 & VERSION == WORN
     }
 
-    /// The lanes that have this fingerprint: the first is one, those after it may
-    /// not be. (Word arithmetic: a byte that does not differ borrows, and so sets its
-    /// top bit, and one that differs by 1 does above such a byte.)
-    #[inline]
-    pub(super) fn matches(self, fingerprint: u64) -> Lanes {
-        let differ = (self.0 ^ (fingerprint * lanes(1))) & lanes(PRINT);
-        Lanes(differ.wrapping_sub(lanes(1)) & lanes(0x80))
+    /// The lanes that have this fingerprint, and no others. (Word arithmetic: the seven
+    /// bits are all ones where lane and complement agree, and only then does adding one
+    /// set the bit above.)
+    #[inline(always)]
+    pub(super) fn matches(self, fingerprint: u64, by: &Search) -> Lanes {
+        let agree = (self.0 ^ (fingerprint * by.ones)) & by.prints;
+        Lanes(agree.wrapping_add(by.plus) & by.tops)
     }
 
     /// The lanes in use.
@@ -193,7 +221,7 @@ impl Head {
 
     /// With one more lane taken; the version is left.
     pub(super) fn place(self, lane: usize, fingerprint: u64) -> Self {
-        Self(self.0 | fingerprint << (lane * 8))
+        Self(self.0 | (fingerprint ^ PRINT) << (lane * 8))
     }
 
     /// With one insertion more counted; not of a worn head. (The bits between
@@ -233,6 +261,22 @@ impl Iterator for Lanes {
     }
 }
 
+impl Lanes {
+    /// The slot of the first.
+    #[inline(always)]
+    pub(super) fn first(self, slots: &Slots) -> Option<&AtomicPtr<Header>> {
+        if self.0 == 0 {
+            return None;
+        }
+        // Eight times the lane: where a slot has eight bytes, its place as it is.
+        let bit = self.0.trailing_zeros() as usize - 7;
+        const SIZE: usize = size_of::<AtomicPtr<Header>>();
+        let at = if SIZE == 8 { bit } else { bit / 8 * SIZE };
+        // SAFETY: a lane of a head is below LANES.
+        Some(unsafe { &*slots.as_ptr().byte_add(at) })
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
@@ -244,26 +288,46 @@ mod tests {
         let mut head = Head::EMPTY;
         for lane in 0..LANES {
             assert_eq!(head.free().next(), Some(lane));
-            head = head.place(lane, 1 + lane as u64 * 9);
+            head = head.place(lane, lane as u64 * 9);
         }
         assert_eq!(head.free().next(), None);
         for lane in 0..LANES {
-            let fp = 1 + lane as u64 * 9;
-            assert_eq!(head.matches(fp).next(), Some(lane), "the match is exact");
-            assert_eq!(head.without(lane).matches(fp).next(), None);
+            let fp = lane as u64 * 9;
+            let mut found = head.matches(fp, &Search::NEW);
+            let slots: Slots = core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut()));
+            let slot = found.first(&slots).map(core::ptr::from_ref);
+            assert_eq!(slot, Some(&raw const slots[lane]));
+            assert_eq!(found.next(), Some(lane));
+            assert_eq!(found.next(), None, "the match is exact");
+            let without = head.without(lane).matches(fp, &Search::NEW);
+            assert!(without.first(&slots).is_none());
         }
-        assert_eq!(head.matches(0x7f).next(), None);
-        assert_eq!(
-            Head::EMPTY.matches(1).next(),
-            None,
-            "a free lane matches nothing"
+        for fp in 0..PRINTS {
+            let mut lanes = Head::EMPTY.matches(fp, &Search::NEW);
+            assert_eq!(lanes.next(), None, "a free lane matches nothing");
+            let mut lanes = head.matches(fp, &Search::NEW);
+            assert_eq!(lanes.next().is_some(), fp % 9 == 0 && fp / 9 < LANES as u64);
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_even_and_none_is_the_complement_of_0() {
+        let mut seen = [0u32; PRINTS as usize];
+        for n in 0..1 << 16 {
+            seen[fingerprint(n << 48) as usize] += 1;
+        }
+        let mean = (1 << 16) / PRINTS as u32;
+        assert!(
+            seen.iter().all(|&n| n.abs_diff(mean) <= mean / 10),
+            "{seen:?}"
         );
+        assert!(fingerprint(u64::MAX) < PRINTS);
     }
 
     #[test]
     fn versions_wear_out_and_leave_the_rest_alone() {
         let hash = 2 << 24;
-        let first = Head::EMPTY.place(3, 0x55).with(guest(hash));
+        let first = Head::EMPTY.place(3, 0x2a).with(guest(hash));
         let (mut head, mut seen) = (first, std::collections::HashSet::new());
         while !head.is_worn() {
             assert!(seen.insert(head.0), "a version comes once");

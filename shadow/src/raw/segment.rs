@@ -63,10 +63,11 @@ const STEP: usize = 4;
 /// The last step: all of the groups are filled.
 const LAST: usize = (LINES / GROUP).div_ceil(STEP);
 
+/// The slots come first, so that a lookup adds nothing to their address.
 #[repr(C)]
 pub(super) struct Segment<P: Platform> {
-    pub(super) control: Control<P>,
     pub(super) lines: Block<LINES>,
+    pub(super) control: Control<P>,
 }
 
 /// The lines and the control of a segment, or of the root of a body.
@@ -141,6 +142,19 @@ impl<P: Platform> Segment<P> {
         Some(this)
     }
 
+    /// The segment that a control is part of.
+    ///
+    /// # Safety
+    /// It is a segment's, and the pointer has the provenance of all of it.
+    unsafe fn of_control(control: *mut Control<P>) -> *mut Self {
+        // SAFETY: the caller's contract.
+        unsafe {
+            control
+                .byte_sub(core::mem::offset_of!(Self, control))
+                .cast()
+        }
+    }
+
     /// The line of a hash.
     #[inline(always)]
     pub(super) fn line(&self, hash: u64) -> Line<'_> {
@@ -174,10 +188,10 @@ impl<P: Platform> Segment<P> {
     /// # Safety
     /// [`Link::reclaim`]'s contract.
     unsafe fn reclaim(link: NonNull<Link>) -> Progress {
-        let this = link.cast::<Self>().as_ptr();
-        // SAFETY: the link is the first field of the control, the control of the
-        // segment; its references were inherited.
+        // SAFETY: the link is the first field of the control, and came with the
+        // provenance of all of the segment; its references were inherited.
         unsafe {
+            let this = Self::of_control(link.as_ptr().cast());
             let core = (*this).control.core;
             Self::free(this, core.as_ref().platform());
             Core::release(core);
@@ -222,7 +236,8 @@ impl<P: Platform> Lines<P> {
         if self.is_root() {
             core::ptr::null_mut()
         } else {
-            self.control.cast_mut().cast()
+            // SAFETY: not the root's, and made by `of_segment`.
+            unsafe { Segment::of_control(self.control.cast_mut()) }
         }
     }
 

@@ -14,6 +14,7 @@ use super::blocks::null;
 use super::body::Body;
 use super::entry::{Dtor, Entry};
 use super::limbo::Limbo;
+use super::line::Search;
 use super::shrink::Shrinking;
 use super::sizes::Sizes;
 use super::stripes::Stripes;
@@ -50,6 +51,9 @@ pub struct Stats {
 /// objects of equal distance.
 const SEED: u64 = !0xffff_ffff;
 
+/// What the hash multiplies by: odd, its bits mixed.
+const MULTIPLIER: u64 = 0xD6E8_FEB8_6659_FD93;
+
 #[repr(C)]
 pub(crate) struct Core<P: Platform> {
     /// Retired for all of the limbo.
@@ -58,9 +62,13 @@ pub(crate) struct Core<P: Platform> {
     pub(super) me: NonNull<Self>,
     platform: P,
     id: u64,
-    seed: u64,
     default_dtor: Option<Dtor>,
+    /// All that lookups read of a type stands together, from here on.
     body: AtomicPtr<Body<P>>,
+    seed: u64,
+    /// [`MULTIPLIER`]: see [`Search`].
+    multiplier: u64,
+    pub(super) search: Search,
     handles: AtomicUsize,
     owners: AtomicUsize,
     splits: AtomicUsize,
@@ -91,8 +99,10 @@ impl<P: Platform> Core<P> {
             (&raw mut (*core).me).write(memory);
             (&raw mut (*core).platform).write(platform);
             (&raw mut (*core).id).write(id);
-            (&raw mut (*core).seed).write(seed);
             (&raw mut (*core).default_dtor).write(default_dtor);
+            (&raw mut (*core).seed).write(seed);
+            (&raw mut (*core).multiplier).write(MULTIPLIER);
+            (&raw mut (*core).search).write(Search::NEW);
             (&raw mut (*core).body).write(null());
             (&raw mut (*core).handles).write(AtomicUsize::new(1));
             (&raw mut (*core).owners).write(AtomicUsize::new(1));
@@ -194,9 +204,9 @@ impl<P: Platform> Core<P> {
     /// Programming* 3, 6.4) and a fold, so that every bit of the address is in the
     /// low half, which the segments are chosen by. Addresses of equal distance, as
     /// in a slab, spread more evenly than by chance; the seed leaves that alone.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hash(&self, obj: usize) -> u64 {
-        let x = (obj as u64 ^ self.seed).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let x = (obj as u64 ^ self.seed).wrapping_mul(self.multiplier);
         x ^ (x >> 32)
     }
 
@@ -205,15 +215,11 @@ impl<P: Platform> Core<P> {
     fn entry_of(&self, obj: usize, _guard: &P::Guard) -> Option<Entry> {
         // SAFETY: the guard is older than the pointer, so the body is kept.
         let body = unsafe { self.body_now()?.as_ref() };
-        if obj == 0 {
-            // SAFETY: as above.
-            return unsafe { body.get_null() };
-        }
         // SAFETY: as above.
-        unsafe { body.get(self.hash(obj), obj) }
+        unsafe { body.get(self, obj) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, obj: usize, guard: &P::Guard) -> Option<NonNull<u8>> {
         self.entry_of(obj, guard).map(Entry::data)
     }

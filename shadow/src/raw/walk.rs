@@ -216,12 +216,7 @@ impl<P: Platform> Body<P> {
             for _ in 0..SLICE {
                 let Some(entry) = (*this).attic.pop() else {
                     (*this).attic.free_buckets(&platform);
-                    for page in &(*this).pages {
-                        let page = page.load(Ordering::Relaxed); // alone
-                        if !page.is_null() {
-                            free_block(page, &platform);
-                        }
-                    }
+                    (*this).free_pages(&platform);
                     free_block(this, &platform);
                     drop(gone);
                     core.as_ref().look_if_emptied();
