@@ -30,7 +30,7 @@ fn g1_lookups_write_no_shared_line_and_writes_write_few() {
         assert!(figure(guarded, "umbra") < 0.1, "{guarded}");
     }
     for (write, most) in [
-        ("lines-alloc", 6.5),
+        ("lines-alloc", 5.5),
         ("lines-free-", 5.5),
         ("lines-free-all", 10.0),
     ] {

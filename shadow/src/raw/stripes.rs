@@ -1,13 +1,34 @@
-//! A counter in several lines, so that writers of different objects seldom meet.
+//! Counters in several lines, so that writers of different objects seldom meet.
 
 use crate::sync::{AtomicUsize, Ordering};
 
 const STRIPES: usize = if crate::TINY { 1 } else { 8 };
 
 #[repr(align(64))]
-struct Stripe(AtomicUsize);
+struct Stripe<T>(T);
 
-pub(super) struct Stripes([Stripe; STRIPES]);
+/// What is counted together, `T`, stands in one line.
+pub(super) struct Stripes<T = AtomicUsize>([Stripe<T>; STRIPES]);
+
+impl<T> Stripes<T> {
+    /// Each as `zero` makes it, written in place.
+    ///
+    /// # Safety
+    /// `this` is valid for writes and nobody else's.
+    pub(super) unsafe fn init_with(this: *mut Self, zero: impl Fn() -> T) {
+        // SAFETY: the caller's contract.
+        unsafe { super::blocks::fill(&raw mut (*this).0, || Stripe(zero())) }
+    }
+
+    /// The stripe for a hash or an address.
+    pub(super) fn of(&self, n: u64) -> &T {
+        &self.0[(n >> 12) as usize % STRIPES].0
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|stripe| &stripe.0)
+    }
+}
 
 impl Stripes {
     /// All zero, written in place.
@@ -16,25 +37,11 @@ impl Stripes {
     /// `this` is valid for writes and nobody else's.
     pub(super) unsafe fn init(this: *mut Self) {
         // SAFETY: the caller's contract.
-        unsafe { super::blocks::fill(&raw mut (*this).0, || Stripe(AtomicUsize::new(0))) }
-    }
-
-    /// The stripe for a hash or an address.
-    pub(super) fn of(&self, n: u64) -> &AtomicUsize {
-        &self.0[(n >> 12) as usize % STRIPES].0
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &AtomicUsize> {
-        self.0.iter().map(|stripe| &stripe.0)
+        unsafe { Self::init_with(this, || AtomicUsize::new(0)) }
     }
 
     /// What each stripe has.
     pub(super) fn each(&self, order: Ordering) -> impl Iterator<Item = usize> {
         self.iter().map(move |stripe| stripe.load(order))
-    }
-
-    /// The sum; exact when nobody counts.
-    pub(super) fn sum(&self, order: Ordering) -> usize {
-        self.each(order).fold(0, usize::wrapping_add)
     }
 }

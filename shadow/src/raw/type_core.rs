@@ -76,8 +76,13 @@ pub(crate) struct Core<P: Platform> {
     pub(super) sizes: Sizes,
     pub(super) limbo: Limbo,
     pub(super) shrinking: Shrinking<P>,
-    entries: Stripes,
-    bytes: Stripes,
+    counts: Stripes<Counts>,
+}
+
+/// What a type's memory is asked for, each wrapping in its stripe.
+struct Counts {
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl<P: Platform> Core<P> {
@@ -111,8 +116,10 @@ impl<P: Platform> Core<P> {
             (&raw mut (*core).sizes).write(Sizes::new());
             (&raw mut (*core).limbo).write(Limbo::new(default_dtor));
             (&raw mut (*core).shrinking).write(Shrinking::new());
-            Stripes::init(&raw mut (*core).entries);
-            Stripes::init(&raw mut (*core).bytes);
+            Stripes::init_with(&raw mut (*core).counts, || Counts {
+                entries: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+            });
         }
         Some(memory)
     }
@@ -184,20 +191,25 @@ impl<P: Platform> Core<P> {
 
     /// An entry was made.
     pub(super) fn count_entry(&self, obj: usize, size: usize) {
+        let counts = self.counts.of(obj as u64);
         // Relaxed: statistics, here and below.
-        self.entries.of(obj as u64).fetch_add(1, Ordering::Relaxed);
-        self.bytes.of(obj as u64).fetch_add(size, Ordering::Relaxed);
+        counts.entries.fetch_add(1, Ordering::Relaxed);
+        counts.bytes.fetch_add(size, Ordering::Relaxed);
     }
 
     /// So many entries' memory is about to go, or has just gone.
     pub(super) fn forget_entries(&self, stripe: usize, entries: usize, bytes: usize) {
-        let stripe = stripe as u64;
+        let counts = self.counts.of(stripe as u64);
         // Relaxed: as above.
-        self.entries
-            .of(stripe)
-            .fetch_sub(entries, Ordering::Relaxed);
+        counts.entries.fetch_sub(entries, Ordering::Relaxed);
+        counts.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The sum of one of the counts; exact when nobody counts.
+    fn sum(&self, count: impl Fn(&Counts) -> &AtomicUsize) -> usize {
         // Relaxed: as above.
-        self.bytes.of(stripe).fetch_sub(bytes, Ordering::Relaxed);
+        let each = self.counts.iter().map(|c| count(c).load(Ordering::Relaxed));
+        each.fold(0, usize::wrapping_add)
     }
 
     /// Injective for one seed: a multiplicative hash (Knuth, *The Art of Computer
@@ -302,8 +314,7 @@ impl<P: Platform> Core<P> {
 
     /// Whether there are entries, live or pending; about.
     pub(super) fn has_entries(&self) -> bool {
-        // Relaxed: a statistic.
-        self.entries.sum(Ordering::Relaxed) != 0
+        self.sum(|counts| &counts.entries) != 0
     }
 
     /// Frees the variable of `obj`; the type's destructor runs after the grace
@@ -403,11 +414,10 @@ impl<P: Platform> Core<P> {
         let seen = unsafe { body.map(|body| body.counts()) }.unwrap_or_default();
         // SAFETY: as above.
         let longest = unsafe { body.map_or(0, |body| body.longest()) };
-        // Relaxed: statistics.
-        let entries = self.entries.sum(Ordering::Relaxed);
+        let entries = self.sum(|counts| &counts.entries);
         Stats {
             pending: entries.saturating_sub(seen.live),
-            bytes: self.bytes.sum(Ordering::Relaxed),
+            bytes: self.sum(|counts| &counts.bytes),
             splits: self.splits.load(Ordering::Relaxed), // a statistic
             generation: self.generation.load(Ordering::Relaxed), // a statistic
             longest,
