@@ -1,4 +1,8 @@
 //! Counters in several lines, so that writers of different objects seldom meet.
+//!
+//! A type's entries and their bytes stand in one line. The users of a body
+//! ([`Busy`](super::shrink)) cannot join them: a body that was detached waits for its own
+//! users to end, while the entries of its type come and go.
 
 use crate::sync::{AtomicUsize, Ordering};
 
