@@ -41,7 +41,8 @@ impl<'t, P: Platform> Session<'t, P> {
     }
 
     /// [`Table::get`]; the data is valid until the session's next call.
-    #[inline]
+    // Always inlined, as the table's is.
+    #[inline(always)]
     pub fn get(&mut self, obj: usize) -> Option<NonNull<u8>> {
         if self.left == 0 {
             self.renew();

@@ -14,7 +14,7 @@ use core::ptr::NonNull;
 
 use super::body::Body;
 use super::entry::Entry;
-use super::line::{Head, fingerprint};
+use super::line::{Head, Search, fingerprint};
 use super::type_core::Core;
 use crate::platform::Platform;
 use crate::sync::Ordering;
@@ -67,7 +67,7 @@ impl<P: Platform> Body<P> {
                 // Relaxed: a guess, which nothing is read through.
                 let head = Head(line.head.load(Ordering::Relaxed));
                 *slot = head
-                    .matches(fingerprint(core.hash(obj)), &core.search)
+                    .matches(fingerprint(core.hash(obj)), &Search::NEW)
                     .first(line.slots);
                 if let Some(slot) = *slot {
                     prefetch(slot);
