@@ -94,15 +94,13 @@ impl<P: Platform> Body<P> {
         }
         // SAFETY: frozen, and the heirs are theirs.
         let totals = unsafe { lines.bequeath(&heirs, core, &present, done) };
-        let first = if Lines::<P>::is_last(done) {
-            // SAFETY: the caller's contract.
-            unsafe { self.publish(lines, &heirs, hash, core) }
-        } else {
-            lines.advance(done)
-        };
-        if first {
+        if lines.advance(done) {
             // SAFETY: under the guard, as the lines.
             unsafe { heirs.count(totals) };
+        }
+        if Lines::<P>::is_last(done) {
+            // SAFETY: the caller's contract.
+            unsafe { self.publish(lines, &heirs, hash, core) };
         }
         true
     }
@@ -160,18 +158,11 @@ impl<P: Platform> Body<P> {
             .is_some_and(|lines| unsafe { self.step(&lines, hash, core) })
     }
 
-    /// Puts the heirs into the directory, in place of the lines; true for the one who
-    /// does.
+    /// Puts the heirs into the directory, in place of the lines.
     ///
     /// # Safety
     /// As [`step`](Self::step).
-    unsafe fn publish(
-        &self,
-        lines: &Lines<P>,
-        heirs: &Heirs<P>,
-        hash: u64,
-        core: &Core<P>,
-    ) -> bool {
+    unsafe fn publish(&self, lines: &Lines<P>, heirs: &Heirs<P>, hash: u64, core: &Core<P>) {
         let depth = lines.depth;
         let index = low_bits(hash, depth);
         let mut heir_depth = depth;
@@ -180,7 +171,7 @@ impl<P: Platform> Body<P> {
             let second = heirs.second.map_addr(|a| a | heir_depth as usize);
             let Some(slot) = self.slot(index | 1 << depth) else {
                 debug_assert!(false, "the proposer made the page");
-                return false;
+                return;
             };
             // Release: publishes the heir's lines. Relaxed on failure: it was
             // published already.
@@ -206,9 +197,7 @@ impl<P: Platform> Body<P> {
             old.map_addr(|a| a | depth as usize)
         };
         let first = heirs.first.map_addr(|a| a | heir_depth as usize);
-        let Some(slot) = self.slot(index) else {
-            return false;
-        };
+        let Some(slot) = self.slot(index) else { return };
         // Release: as above, and after the two steps above.
         let published = slot
             .compare_exchange(expected, first, Ordering::AcqRel, Ordering::Relaxed)
@@ -227,7 +216,6 @@ impl<P: Platform> Body<P> {
                 unsafe { Segment::retire(old, core.platform()) };
             }
         }
-        published
     }
 
     /// Whether lines with so many taken lanes should be replaced.

@@ -367,8 +367,9 @@ impl<P: Platform> Lines<P> {
     /// Steps of the replacement that are done.
     pub(super) fn done(&self) -> usize {
         // Acquire: pairs with the release in `advance`: the lines are frozen, and
-        // those of the steps before are filled.
-        self.control().done.load(Ordering::Acquire)
+        // those of the steps before are filled. (Until it is published, a helper does
+        // the last one again.)
+        self.control().done.load(Ordering::Acquire).min(LAST)
     }
 
     /// One step more is done; true for the first to say so.
