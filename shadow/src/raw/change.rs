@@ -188,8 +188,8 @@ impl<P: Platform> Body<P> {
                 if seated != Seat::None {
                     break;
                 }
-                // Acquire: as in `get`.
-                let others = Head(other.head.load(Ordering::Acquire));
+                // Relaxed: nothing is read through it, and the commit compares it.
+                let others = Head(other.head.load(Ordering::Relaxed));
                 if !others.is_frozen() {
                     seated = Self::take_lane(other, others, entry, hash, spare, false);
                 }
@@ -265,11 +265,11 @@ impl<P: Platform> Body<P> {
 
     /// Changes a head that is still what the caller looked at.
     fn commit(line: Line<'_>, head: Head, next: Head) -> bool {
-        // Release: publishes the slot, or the entry in the attic. Acquire: keeps
-        // the release sequences of earlier commits in the chain that `freeze`
-        // reads from. Relaxed on failure: the line is looked at anew.
+        // Release: publishes the slot, or the entry in the attic. A head is changed by
+        // exchanges only, so who reads this one has those before it too. Relaxed on
+        // failure: the line is looked at anew.
         line.head
-            .compare_exchange(head.0, next.0, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(head.0, next.0, Ordering::Release, Ordering::Relaxed)
             .is_ok()
     }
 

@@ -200,7 +200,7 @@ impl<P: Platform> Body<P> {
         let Some(slot) = self.slot(index) else { return };
         // Release: as above, and after the two steps above.
         let published = slot
-            .compare_exchange(expected, first, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(expected, first, Ordering::Release, Ordering::Relaxed)
             .is_ok();
         if published {
             // Relaxed: a statistic and a hint.

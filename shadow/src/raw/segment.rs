@@ -317,14 +317,13 @@ impl<P: Platform> Lines<P> {
     pub(super) fn propose(&self, heirs: &mut Heirs<P>, split: bool) {
         let control = self.control();
         let kind = if split { 0 } else { RENEWAL };
-        // AcqRel: pairs with the other proposals and with `heirs`: the heirs'
-        // initial contents are visible to every helper. Acquire on failure: the
-        // others' heir is used.
+        // Release: pairs with `heirs`: the heirs' initial contents are visible to every
+        // helper. Relaxed on failure: one bit of the other's is looked at.
         let first = control.heir.compare_exchange(
             core::ptr::null_mut(),
             heirs.first.map_addr(|a| a | kind),
-            Ordering::AcqRel,
-            Ordering::Acquire, // pairs with the other proposal
+            Ordering::Release,
+            Ordering::Relaxed, // one bit of it is looked at
         );
         let agreed = match first {
             Ok(_) => {
@@ -333,12 +332,12 @@ impl<P: Platform> Lines<P> {
             Err(other) => other,
         };
         if agreed.addr() & RENEWAL == 0 && !heirs.second.is_null() {
-            // AcqRel, Acquire: as above.
+            // Release, Relaxed: as above.
             let second = control.second.compare_exchange(
                 core::ptr::null_mut(),
                 heirs.second,
-                Ordering::AcqRel,
-                Ordering::Acquire, // pairs with the other proposal
+                Ordering::Release,
+                Ordering::Relaxed, // nothing of it is looked at
             );
             if second.is_ok() {
                 heirs.second = core::ptr::null_mut();
