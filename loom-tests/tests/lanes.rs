@@ -1,7 +1,7 @@
 //! The lists of userspace between a retirement and its destructor: what a thread
 //! frees another one destroys, and a barrier has seen all of it.
 
-use std::ffi::c_void;
+use std::ptr::NonNull;
 use std::sync::Arc as StdArc;
 
 use loom::cell::UnsafeCell;
@@ -9,7 +9,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use umbra_loom::{FLAGS, Lists, Payload, explore, finish, free, spawn};
-use umbra_shadow::{Dtor, Smr, Table};
+use umbra_shadow::{Link, Progress, Smr, Table};
 
 const A: usize = 0x1000;
 const B: usize = 0x2000;
@@ -46,36 +46,42 @@ fn g8_two_frees_and_who_destroys_them() {
     });
 }
 
-/// G8: what was freed before a barrier is destroyed when it returns, whoever did that,
-/// and what the destructor did is seen.
+/// What is retired, without a table around it: a table's own steps would order more.
+#[repr(C)]
+struct Node {
+    link: Link,
+    marked: UnsafeCell<u64>,
+}
+
+impl Node {
+    unsafe fn reclaim(link: NonNull<Link>) -> Progress {
+        let node = link.cast::<Self>();
+        // SAFETY: a node's link; the model keeps the node.
+        unsafe { node.as_ref().marked.with_mut(|v| *v = 1) }
+        Progress::Done
+    }
+}
+
+/// G8: what was retired before a barrier is taken apart when it returns, whoever did
+/// that, and what was done then is seen.
 #[test]
 fn g8_a_barrier_against_who_destroys() {
-    unsafe extern "C" fn mark(_obj: *mut c_void, data: *mut c_void) {
-        let data = data.cast::<*const UnsafeCell<u64>>();
-        // SAFETY: the models's variables are such pointers, which outlive them.
-        unsafe { (**data).with_mut(|v| *v = 1) }
-    }
-    // SAFETY: as above.
-    let dtor = unsafe { Dtor::new(mark) };
-    explore("free, barrier | assist", None, move || {
+    explore("retire, barrier | assist", None, || {
         let platform = Lists::default();
-        let table = Table::new(platform.clone(), 1).unwrap();
-        let marked = StdArc::new(UnsafeCell::new(0));
-        let at = StdArc::as_ptr(&marked);
-        let made = table.alloc(A, size_of_val(&at), FLAGS, |data| {
-            // SAFETY: fresh data of this size.
-            unsafe { data.cast().write(at) };
-            Ok::<(), ()>(())
+        let node = Box::new(Node {
+            link: Link::new(Node::reclaim),
+            marked: UnsafeCell::new(0),
         });
-        made.unwrap();
-        let assists = spawn(&table, |t| t.platform().assist());
-        assert_eq!(table.free_with(A, dtor), Ok(true));
+        let assists = {
+            let platform = platform.clone();
+            thread::spawn(move || platform.assist())
+        };
+        // SAFETY: the node stays until the end, and is retired once.
+        unsafe { platform.retire(NonNull::from(&*node).cast()) };
         platform.barrier();
-        // SAFETY: the destructor has run.
-        assert_eq!(marked.with(|v| unsafe { *v }), 1);
+        // SAFETY: it has been taken apart.
+        assert_eq!(node.marked.with(|v| unsafe { *v }), 1);
         assists.join().unwrap();
-        drop(table);
-        platform.barrier();
     });
 }
 

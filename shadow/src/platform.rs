@@ -125,8 +125,9 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link whose node is taken apart by `reclaim`.
-    pub(crate) fn new(reclaim: unsafe fn(NonNull<Link>) -> Progress) -> Self {
+    /// A link whose node is taken apart by `reclaim`. (Public for the models only.)
+    #[doc(hidden)]
+    pub fn new(reclaim: unsafe fn(NonNull<Link>) -> Progress) -> Self {
         Self {
             next: Cell::new(core::ptr::null_mut()),
             reclaim,
