@@ -113,16 +113,18 @@ fn g5_a_failed_ctor_comes_before_the_next() {
 /// constructor, though the entry could be found before that was done.
 #[test]
 fn g8_free_now_comes_after_the_ctor() {
-    explore("alloc | free_now", None, || {
-        let platform = Tracked::new();
-        let table = platform.table();
-        let puts = spawn(&table, |t| assert!(Payload::put(t, 0x1000, 1)));
-        let freed = table.free_now(0x1000, |data| {
-            // SAFETY: the table gives it to us alone.
-            unsafe { Payload::destroy(std::ptr::null_mut(), data.as_ptr().cast()) }
+    for obj in [0x1000, 0] {
+        explore(&format!("alloc | free_now of {obj:#x}"), None, move || {
+            let platform = Tracked::new();
+            let table = platform.table();
+            let puts = spawn(&table, move |t| assert!(Payload::put(t, obj, 1)));
+            let freed = table.free_now(obj, |data| {
+                // SAFETY: the table gives it to us alone.
+                unsafe { Payload::destroy(std::ptr::null_mut(), data.as_ptr().cast()) }
+            });
+            puts.join().unwrap();
+            assert_eq!(Payload::look(&table, obj).is_none(), freed);
+            finish(&platform, table);
         });
-        puts.join().unwrap();
-        assert_eq!(Payload::look(&table, 0x1000).is_none(), freed);
-        finish(&platform, table);
-    });
+    }
 }

@@ -158,6 +158,27 @@ fn g6_get_against_growth() {
     });
 }
 
+/// G6: a lookup that knows nothing of two growths reads a mask, a page and a slot, each
+/// as old as may be: the page is there before the mask that needs it.
+#[test]
+fn g6_get_against_two_growths() {
+    explore("get | alloc with two growths", Some(1), || {
+        with_table(|table| {
+            assert!(Payload::put(table, 0x40, 1));
+            let put = spawn(table, |t| {
+                let before = t.stats().splits;
+                for obj in 2..6 {
+                    assert!(Payload::put(t, obj * 0x40, obj as u64));
+                }
+                assert!(t.stats().splits >= before + 2, "the root, then a segment");
+            });
+            assert_eq!(Payload::look(table, 0x40), Some(1), "always there");
+            assert!(matches!(Payload::look(table, 0x80), None | Some(2)));
+            put.join().unwrap();
+        });
+    });
+}
+
 /// G7: nothing that was there before a free_all is seen after it.
 #[test]
 fn g7_free_all_against_get() {

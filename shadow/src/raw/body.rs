@@ -159,6 +159,8 @@ impl<P: Platform> Body<P> {
             // Acquire: pairs with the release in `make_slot`, which comes before the
             // proposal that the mask was raised for: `near` has a page by then.
             let near = self.near.load(Ordering::Acquire);
+            #[cfg(loom)]
+            assert!(index == 0 || !core::ptr::eq(near, &self.none), "no page");
             // SAFETY: as said, a page is there for an index above 0, and `none` for 0;
             // both live as long as the body. Acquire: pairs with the release in
             // `publish`: the heir's lines are filled.

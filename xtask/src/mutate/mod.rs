@@ -59,6 +59,10 @@ pub(crate) struct MutateArgs {
     /// counted, and no failure
     #[arg(long, value_name = "SECONDS")]
     total: Option<u64>,
+    /// Explore long models to their own bound for mutants with a reason too, and not
+    /// with one preemption only
+    #[arg(long)]
+    long: bool,
     /// Forget the verdicts of an earlier run
     #[arg(long)]
     fresh: bool,
@@ -82,6 +86,7 @@ impl MutateArgs {
             changed: Some(base),
             budget: 60,
             total: Some(90),
+            long: false,
             fresh: false,
             list: false,
             write: false,
@@ -118,6 +123,7 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     let limits = runner::Limits {
         each: Duration::from_secs(args.budget),
         total: args.total.map(Duration::from_secs),
+        long: args.long,
     };
     runner::judge(&tree, &chosen, &mut verdicts, limits)?;
     let rows = verdicts.rows(&tree.catalogue, &chosen);
@@ -138,6 +144,7 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     println!("report: {}", paths::short(&report));
     if args.write {
         results::write(paths, "mutants", &report::markdown(&rows, &together))?;
+        verdicts.write_killers(paths)?;
     }
     verdict(&rows, report)
 }
@@ -161,6 +168,7 @@ fn show(
     let limits = runner::Limits {
         each: Duration::from_secs(args.budget),
         total: None,
+        long: args.long,
     };
     runner::judge(tree, &[mutant], verdicts, limits)?;
     let rows = verdicts.rows(&tree.catalogue, &[mutant]);

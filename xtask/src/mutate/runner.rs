@@ -110,8 +110,14 @@ const QUICK: f64 = 0.5;
 
 /// The models that reach a mutant: what killed it in an earlier tree, then the
 /// quickest first; the long ones first with one preemption, and to their own bound
-/// at the very end.
-fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, mutant: &Mutant) -> Vec<Try<'a>> {
+/// at the very end. That end is left out, unless asked for, if there is a reason why
+/// nothing kills it.
+fn relevant<'a>(
+    tree: &'a Tree,
+    verdicts: &Verdicts,
+    mutant: &Mutant,
+    long_too: bool,
+) -> Vec<Try<'a>> {
     let mut models: Vec<(f64, &Model)> = tree
         .models
         .iter()
@@ -137,11 +143,12 @@ fn relevant<'a>(tree: &'a Tree, verdicts: &Verdicts, mutant: &Mutant) -> Vec<Try
         tries(false).partition(|t| hint.is_some_and(|hint| *hint == t.model.id()));
     let (quick, long): (Vec<_>, Vec<_>) = others.into_iter().partition(|t| t.seconds <= QUICK);
     let tight = tries(true);
+    let to_the_end = long_too || !tree.catalogue.reasons.contains_key(&mutant.key);
     [first, quick]
         .into_iter()
         .flatten()
         .chain(tight)
-        .chain(long)
+        .chain(long.into_iter().filter(|_| to_the_end))
         .collect()
 }
 
@@ -167,6 +174,8 @@ pub(crate) struct Limits {
     pub(crate) each: Duration,
     /// After this no further one is begun.
     pub(crate) total: Option<Duration>,
+    /// Long models to their own bound for mutants with a reason too.
+    pub(crate) long: bool,
 }
 
 /// Judges the mutants that have no verdict yet.
@@ -183,7 +192,7 @@ pub(crate) fn judge(
         if verdicts.judged.contains_key(&mutant.key) {
             continue;
         }
-        let models = relevant(tree, verdicts, mutant);
+        let models = relevant(tree, verdicts, mutant, limits.long);
         seconds += models
             .iter()
             .map(|t| if t.tight { 0.0 } else { t.seconds })

@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::ui;
 
+/// Mutants and their killers, kept with the sources.
+const KILLERS: &str = "loom-tests/mutants/killers.json";
+
 /// What became of a mutant, before the book is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Judged {
@@ -135,7 +138,35 @@ impl Verdicts {
     /// Takes up an earlier run of the same tree, or begins anew.
     pub(crate) fn open(paths: &Paths, tree: &Tree, fresh: bool) -> Result<Self> {
         let path = paths.dir("mutate")?.join("verdicts.jsonl");
-        Self::at(path, &tree.content, fresh)
+        let mut verdicts = Self::at(path, &tree.content, fresh)?;
+        for (mutant, killer) in Self::killers(paths)? {
+            verdicts.hints.entry(mutant).or_insert(killer);
+        }
+        Ok(verdicts)
+    }
+
+    /// What killed each mutant when the results were last written: whom to try first
+    /// on a machine that has judged nothing yet.
+    fn killers(paths: &Paths) -> Result<BTreeMap<String, String>> {
+        let path = paths.root().join(KILLERS);
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        serde_json::from_str(&text).map_err(|e| Error::Book {
+            file: path,
+            why: e.to_string(),
+            help: "`cargo xtask mutate --write` writes it; `{}` is an empty one".into(),
+        })
+    }
+
+    /// Writes the killers to the tree.
+    pub(crate) fn write_killers(&self, paths: &Paths) -> Result<()> {
+        let killers: BTreeMap<&str, &str> = self
+            .judged
+            .values()
+            .filter_map(|j| Some((j.mutant.as_str(), j.killer.as_deref()?)))
+            .collect();
+        let path = paths.root().join(KILLERS);
+        let text = serde_json::to_string_pretty(&killers).unwrap_or_default();
+        fs::write(&path, text + "\n").map_err(Error::io("write", &path))
     }
 
     fn at(path: PathBuf, content: &str, fresh: bool) -> Result<Self> {
