@@ -43,7 +43,10 @@ snapshot() {
 		echo 1 >"$cache"
 	done
 	sleep 1
-	awk '/^MemFree:/ { print "pages-used", -$2 / 4, 64 }' /proc/meminfo
+	# MemFree leaves out what each processor keeps for itself, some hundred pages that
+	# come and go since 6.7.
+	awk '/^ *pages free/ { n += $3 } /^ *count:/ { n += $2 }
+		END { print "pages-used", -n, 64 }' /proc/zoneinfo
 	awk '/^Percpu:/ { print "percpu-pages", $2 / 4, 0 }' /proc/meminfo
 	awk '{ n += $2 } END { print "pages-mapped", n / 4096, 8 }' /proc/vmallocinfo
 	awk 'NR > 2 { print $1, $2, $5 }' /proc/slabinfo
