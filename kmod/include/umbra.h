@@ -56,8 +56,8 @@ struct umbra_type;
  * use the shadow API for other pairs. Waiting for its own pair would deadlock,
  * and so may whatever waits for reclamation, which may be waiting for this
  * constructor: umbra_barrier(), umbra_shadow_free_all() with a destructor,
- * enabling and disabling patches. With the module's parameter check=1 they are
- * refused there.
+ * umbra_gate_get(), enabling and disabling patches. With the module's parameter
+ * check=1 they are refused there.
  *
  * Return: 0, or a negative errno, which leaves nothing behind.
  */
@@ -398,7 +398,7 @@ struct umbra_gate {
  * Context: process, may sleep. Not from a state's callback.
  * Return: the gate, which is good for as long as the caller's module may call
  * us, or ERR_PTR(): -ENOENT if no patch has named the state yet, -EDEADLK (from
- * a callback).
+ * a callback, shadow_dtor included).
  */
 const struct umbra_gate *umbra_gate_get(unsigned long state);
 

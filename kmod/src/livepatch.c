@@ -301,6 +301,8 @@ int __umbra_enable_livepatch(struct umbra_livepatch *patch, unsigned int abi)
 	anchor = umbra_livepatch_anchor(patch);
 	if (!anchor)
 		return -EINVAL;
+	if (!umbra_c_may_wait("umbra_enable_livepatch()"))
+		return -EDEADLK;
 	if (umbra_c_owns_control()) {
 		umbra_refused_err("a state's callback may not enable a patch");
 		return -EDEADLK;

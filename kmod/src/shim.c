@@ -303,10 +303,12 @@ int umbra_c_lock(void)
 	return 0;
 }
 
-/* As umbra_c_lock(), if nobody has it now. */
+/* As umbra_c_lock(), if nobody has it now and the context may have a mutex. */
 bool umbra_c_trylock(void)
 {
-	if (umbra_c_owns_control() || !mutex_trylock(&umbra_control))
+	if (!in_task() || irqs_disabled() || umbra_c_owns_control())
+		return false;
+	if (!mutex_trylock(&umbra_control))
 		return false;
 	WRITE_ONCE(umbra_control_owner, current);
 	return true;

@@ -8,7 +8,7 @@
  * seen, and a shadow keeps the site's number, and the time:
  *
  *	bit 63          32 31           0
- *	[ time, 2^20 ns  ] [ number, 0: not known ]
+ *	[ time, 2^30 ns  ] [ number, 0: not known ]
  */
 #include <linux/kallsyms.h>
 #include <linux/limits.h>
@@ -36,7 +36,7 @@ static u32 umbra_nr_sites;
 /* Shadows are attached in any context but NMI. */
 static DEFINE_SPINLOCK(umbra_sites_lock);
 
-#define UMBRA_TIME_SHIFT	20
+#define UMBRA_TIME_SHIFT	30
 
 static u64 umbra_now(void)
 {

@@ -87,8 +87,31 @@ static bool s4_the_gate_is_open_while_the_state_is_active(void)
 	return true;
 }
 
+static long gate_in_dtor;
+
+static void asks_for_the_gate(void *obj, void *shadow)
+{
+	gate_in_dtor = PTR_ERR_OR_ZERO(umbra_gate_get(STATE));
+}
+
+/* Who has the control lock may be waiting for this destructor. */
+static bool r62_a_destructor_is_refused_a_gate(void)
+{
+	struct umbra_type *type = umbra_type_get(STATE);
+
+	CHECK(!IS_ERR(type));
+	CHECK(!IS_ERR(umbra_alloc(type, &patch, 8, GFP_KERNEL, NULL, NULL)));
+	gate_in_dtor = 0;
+	CHECK(umbra_free(type, &patch, asks_for_the_gate));
+	umbra_barrier();
+	CHECK(gate_in_dtor == -EDEADLK);
+	umbra_type_put(type);
+	return true;
+}
+
 const struct umbra_test umbra_abi_tests[] = {
 	TEST(another_version_is_refused),
 	TEST(s4_the_gate_is_open_while_the_state_is_active),
+	TEST(r62_a_destructor_is_refused_a_gate),
 	{}
 };

@@ -2,7 +2,6 @@
 //! frees another one destroys, and a barrier has seen all of it.
 
 use std::ptr::NonNull;
-use std::sync::Arc as StdArc;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -85,6 +84,14 @@ fn g8_a_barrier_against_who_destroys() {
     });
 }
 
+/// What loom watches, shared.
+struct Watched(UnsafeCell<u64>);
+
+// SAFETY: that is what the model proves.
+unsafe impl Sync for Watched {}
+// SAFETY: as above.
+unsafe impl Send for Watched {}
+
 /// G8: a barrier has waited for the guards that were there before it, and sees what
 /// was done under them, though another thread was the one who found them gone.
 #[test]
@@ -92,15 +99,15 @@ fn g8_a_barrier_against_a_guard() {
     explore("barrier | guard", None, || {
         let platform = Lists::default();
         let pinned = Arc::new(AtomicUsize::new(0));
-        let cell = StdArc::new(UnsafeCell::new(0));
+        let cell = Arc::new(Watched(UnsafeCell::new(0)));
         let reads = {
             let (platform, pinned) = (platform.clone(), Arc::clone(&pinned));
-            let cell = StdArc::clone(&cell);
+            let cell = Arc::clone(&cell);
             thread::spawn(move || {
                 let guard = platform.pin();
                 pinned.store(1, Ordering::Release);
                 // SAFETY: the other one looks after its barrier only.
-                cell.with_mut(|v| unsafe { *v = 1 });
+                cell.0.with_mut(|v| unsafe { *v = 1 });
                 drop(guard);
             })
         };
@@ -108,7 +115,7 @@ fn g8_a_barrier_against_a_guard() {
         platform.barrier();
         if before {
             // SAFETY: the guard is gone.
-            assert_eq!(cell.with(|v| unsafe { *v }), 1);
+            assert_eq!(cell.0.with(|v| unsafe { *v }), 1);
         }
         reads.join().unwrap();
     });

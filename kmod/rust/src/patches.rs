@@ -474,6 +474,10 @@ extern "C" fn umbra_disable_patch(patch: *mut CPatch) -> c_int {
 /// See `umbra.h`; a [`Gate`](umbra_state::Gate) is a `struct umbra_gate`.
 #[unsafe(no_mangle)]
 extern "C" fn umbra_gate_get(state: core::ffi::c_ulong) -> *const c_void {
+    // Who has the lock may be waiting for reclamation.
+    if !may_wait(c"umbra_gate_get()") {
+        return crate::shadows::err_ptr(EDEADLK);
+    }
     let errno = match Locked::take() {
         Ok(mut locked) => match locked.control().installed().gate(state) {
             // It lives as long as the engine and does not move.

@@ -36,7 +36,7 @@ const PAGE_BITS: u32 = if crate::TINY { 1 } else { 8 };
 /// log2 of the pages: 512 bytes of pointers.
 const ROOT_BITS: u32 = if crate::TINY { 1 } else { 6 };
 /// No further doubling: 16 million buckets. More entries make longer runs.
-const MAX_LEVEL: u32 = SEGMENT_BITS + PAGE_BITS + ROOT_BITS;
+pub(super) const MAX_LEVEL: u32 = SEGMENT_BITS + PAGE_BITS + ROOT_BITS;
 /// Up to this many entries are searched without any bucket.
 const UNBUCKETED: usize = if crate::TINY { 1 } else { 8 };
 struct Segment([Node; 1 << SEGMENT_BITS]);

@@ -24,7 +24,7 @@ use crate::sync::Cell;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use super::attic::Attic;
+use super::attic::{self, Attic};
 use super::blocks::{fill, free_block, free_made, make, null};
 use super::entry::{Dtor, Header};
 use super::line::{Block, FREE, Head};
@@ -39,6 +39,8 @@ const PAGE_BITS: u32 = if crate::TINY { 1 } else { 10 };
 /// log2 of the pages of a body.
 const ROOT_BITS: u32 = if crate::TINY { 2 } else { 7 };
 pub(super) const MAX_DEPTH: u32 = PAGE_BITS + ROOT_BITS;
+// A segment's run in the attic is found by as many bits of the hash as its depth has.
+const _: () = assert!(MAX_DEPTH <= attic::MAX_LEVEL);
 /// In a slot's pointer: the segment's depth.
 pub(super) const DEPTH: usize = 63;
 
