@@ -66,7 +66,7 @@ pub(crate) struct MutateArgs {
     /// Forget the verdicts of an earlier run
     #[arg(long)]
     fresh: bool,
-    /// List the mutants and end
+    /// List the mutants, with what a reason has to name, and end
     #[arg(long)]
     list: bool,
     /// Write the score and the reasons to loom-tests/RESULTS.md
@@ -100,7 +100,14 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     if args.list {
         let catalogue = mutants::read(paths.root())?;
         for mutant in chosen(paths, &catalogue, args)? {
-            println!("{}:{}  {}", mutant.file, mutant.line, mutant.key);
+            let Mutant {
+                file,
+                line,
+                key,
+                code,
+                ..
+            } = mutant;
+            println!("{file}:{line}  {key}  (code {code})");
         }
         return Ok(0);
     }
