@@ -32,8 +32,7 @@ fn g1_lookups_write_no_shared_line_and_writes_write_few() {
     for (write, most) in [
         ("lines-alloc", 5.5),
         ("lines-free-", 5.5),
-        // With what it pushes on of the time before.
-        ("lines-free-all", 20.0),
+        ("lines-free-all", 10.0),
     ] {
         let lines = figure(write, "umbra");
         assert!((1.0..=most).contains(&lines), "{write}: {lines}");

@@ -92,21 +92,3 @@ fn g9_lines_are_given_back_after_a_detached_table_has_gone() {
     platform.barrier();
     assert_eq!(table.stats().lines, 0, "{:?}", table.stats());
 }
-
-/// G9: who frees all pushes on what waits, also if nobody writes otherwise.
-#[test]
-fn g9_free_all_pushes_on_what_readers_left() {
-    let _alone = alone();
-    let (_platform, first) = table();
-    let (_, second) = table();
-    let (many, pushes) = if cfg!(miri) { (20, 20) } else { (1_000, 1_000) };
-    (0..many).for_each(|i| assert!(put(&first, object(i), 1)));
-    first.free_all(None);
-    // Readers let grace periods pass, and reclaim nothing.
-    for i in 0..1_000 {
-        assert!(common::look(&first, object(i)).is_none());
-    }
-    assert_eq!(first.stats().pending, many);
-    (0..pushes).for_each(|_| second.free_all(None));
-    assert_eq!(first.stats().pending, 0);
-}

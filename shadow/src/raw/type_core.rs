@@ -385,8 +385,6 @@ impl<P: Platform> Core<P> {
             // SAFETY: the swap gave it to us alone.
             unsafe { Body::retire(body, &self.platform, dtor.or(self.default_dtor)) };
         }
-        // What others left; this body's turn comes with a later write.
-        self.platform.assist();
     }
 
     /// Calls `f` for each live variable, under a guard of its own for each
