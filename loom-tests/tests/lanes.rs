@@ -49,16 +49,55 @@ fn g8_two_frees_and_who_destroys_them() {
 #[repr(C)]
 struct Node {
     link: Link,
+    /// How often it asks for another grace period.
+    again: u64,
+    /// How often it was asked.
     marked: UnsafeCell<u64>,
 }
 
 impl Node {
-    unsafe fn reclaim(link: NonNull<Link>) -> Progress {
-        let node = link.cast::<Self>();
-        // SAFETY: a node's link; the model keeps the node.
-        unsafe { node.as_ref().marked.with_mut(|v| *v = 1) }
-        Progress::Done
+    fn new(again: u64) -> Box<Self> {
+        Box::new(Self {
+            link: Link::new(Self::reclaim),
+            again,
+            marked: UnsafeCell::new(0),
+        })
     }
+
+    unsafe fn reclaim(link: NonNull<Link>) -> Progress {
+        // SAFETY: a node's link; the model keeps the node.
+        let node = unsafe { link.cast::<Self>().as_ref() };
+        // SAFETY: whoever reclaims a link is alone with it.
+        let marked = node.marked.with_mut(|v| unsafe {
+            *v += 1;
+            *v
+        });
+        if marked > node.again {
+            Progress::Done
+        } else {
+            Progress::Again
+        }
+    }
+}
+
+/// G9: a link that asks for another grace period gets it, though nothing else is retired.
+#[test]
+fn g9_another_grace_period_needs_no_other_retirement() {
+    explore("retire, of a link that asks again | assist", None, || {
+        let platform = Lists::default();
+        let node = Node::new(1);
+        let assists = {
+            let platform = platform.clone();
+            thread::spawn(move || platform.assist())
+        };
+        // SAFETY: the node stays until the end, and is retired once.
+        unsafe { platform.retire(NonNull::from(&*node).cast()) };
+        assists.join().unwrap();
+        platform.assist();
+        platform.assist();
+        // SAFETY: it has been taken apart.
+        assert_eq!(node.marked.with(|v| unsafe { *v }), 2);
+    });
 }
 
 /// G8: what was retired before a barrier is taken apart when it returns, whoever did
@@ -67,10 +106,7 @@ impl Node {
 fn g8_a_barrier_against_who_destroys() {
     explore("retire, barrier | assist", None, || {
         let platform = Lists::default();
-        let node = Box::new(Node {
-            link: Link::new(Node::reclaim),
-            marked: UnsafeCell::new(0),
-        });
+        let node = Node::new(0);
         let assists = {
             let platform = platform.clone();
             thread::spawn(move || platform.assist())

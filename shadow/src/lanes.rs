@@ -163,12 +163,15 @@ fn wait_for_guards(scheme: &impl Scheme) {
 }
 
 /// Calls `reclaim` up to `budget` times for what is ripe in a lane.
-fn reclaim(scheme: &impl Scheme, lane: &Lane, mut budget: usize) {
+fn reclaim(scheme: &impl Scheme, at: usize, mut budget: usize) {
+    let lanes = scheme.lanes();
+    let lane = &lanes.lanes[at];
     // Relaxed: a look; what is ripe by the next time is found then.
     if lane.ripe.load(Ordering::Relaxed).is_null() || !scheme.enter() {
         return;
     }
     let mut list = take(&lane.ripe);
+    let mut again = false;
     while let Some(link) = list {
         if budget == 0 {
             break;
@@ -186,6 +189,7 @@ fn reclaim(scheme: &impl Scheme, lane: &Lane, mut budget: usize) {
             // SAFETY: ours. A repeated grace period in the link's own lane.
             Progress::Again => unsafe {
                 list = next;
+                again = true;
                 push(&lane.limbo, link, link);
             },
             Progress::More => list = Some(link),
@@ -200,6 +204,10 @@ fn reclaim(scheme: &impl Scheme, lane: &Lane, mut budget: usize) {
             }
             push(&lane.ripe, first, last);
         }
+    }
+    if again {
+        // Not left to the next retirement: that may be into the other lane.
+        start_grace_period(scheme, at);
     }
     scheme.leave();
 }
@@ -224,7 +232,7 @@ pub unsafe fn retire(scheme: &impl Scheme, link: NonNull<Link>) {
 
 /// [`Smr::assist`](crate::Smr::assist).
 pub fn assist(scheme: &impl Scheme) {
-    for lane in &scheme.lanes().lanes {
+    for lane in [0, 1] {
         reclaim(scheme, lane, SHARE);
     }
 }
@@ -243,7 +251,7 @@ pub fn barrier(scheme: &impl Scheme) {
             start_grace_period(scheme, at);
             // Deferred work runs when the scheme is asked.
             scheme.flush();
-            reclaim(scheme, lane, usize::MAX);
+            reclaim(scheme, at, usize::MAX);
             scheme.relax();
         }
     }

@@ -13,6 +13,7 @@
 
 use super::body::{Body, MAX_DEPTH, low_bits};
 use super::entry::Entry;
+use super::line::Head;
 use super::segment::{Heirs, LINES, Lines, Present, ROOT_LINES, Segment};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Platform};
@@ -239,13 +240,14 @@ impl<P: Platform> Body<P> {
         let full =
             Self::is_full(&lines, count) && (lines.is_root() || lines.depth < MAX_DEPTH && !sparse);
         drop(guard);
-        if full {
-            self.renew(hash, core, flags);
+        if full && self.renew(hash, core, flags) {
+            self.help_out(core, hash);
         }
     }
 
-    /// Replaces the lines of `hash`, by a split if they are full. False when there
-    /// was no memory for it.
+    /// Sees to it that a replacement of the lines of `hash` is agreed on, a split if they
+    /// are full; the caller helps it to its end. False when there was no memory for it,
+    /// and nobody else has replaced them or is about to.
     ///
     /// As [`grow`](Self::grow), or the caller knows otherwise that the body stays.
     pub(super) fn renew(&self, hash: u64, core: &Core<P>, flags: AllocFlags) -> bool {
@@ -253,23 +255,13 @@ impl<P: Platform> Body<P> {
         let guard = platform.pin();
         let depth = self.lines(hash).depth;
         drop(guard);
-        let index = low_bits(hash, depth);
-        for index in [index, index | 1 << depth.min(MAX_DEPTH - 1)] {
-            if !self.make_slot(index, platform, flags) {
-                return false;
-            }
-        }
-        let segment = || {
-            // SAFETY: the core outlives its body.
-            unsafe { Segment::new(self.core, flags) }
+        let Some(mut heirs) = self.heirs(hash, depth, core, flags) else {
+            let _guard = platform.pin();
+            let lines = self.lines(hash);
+            // Relaxed: a look; the insertion looks anew.
+            let head = Head(lines.line(hash).head.load(Ordering::Relaxed));
+            return lines.heirs().is_some() || !head.is_worn();
         };
-        let Some(first) = segment() else { return false };
-        let Some(second) = segment() else {
-            // SAFETY: nobody has seen it.
-            unsafe { Segment::free(first, platform) };
-            return false;
-        };
-        let mut heirs = Heirs { first, second };
         let guard = platform.pin();
         let lines = self.lines(hash);
         // The pages that the heirs need are there for this depth only. If it has
@@ -279,7 +271,6 @@ impl<P: Platform> Body<P> {
             lines.propose(&mut heirs, split);
         }
         drop(guard);
-        self.help_out(core, hash);
         for heir in [heirs.first, heirs.second] {
             if !heir.is_null() {
                 // SAFETY: not agreed on, so nobody has seen it.
@@ -287,5 +278,25 @@ impl<P: Platform> Body<P> {
             }
         }
         true
+    }
+
+    /// What a replacement of lines of `depth` needs.
+    fn heirs(&self, hash: u64, depth: u32, core: &Core<P>, flags: AllocFlags) -> Option<Heirs<P>> {
+        let platform = core.platform();
+        let index = low_bits(hash, depth);
+        for index in [index, index | 1 << depth.min(MAX_DEPTH - 1)] {
+            if !self.make_slot(index, platform, flags) {
+                return None;
+            }
+        }
+        // SAFETY: the core outlives its body.
+        let first = unsafe { Segment::new(self.core, flags) }?;
+        // SAFETY: as above.
+        let Some(second) = (unsafe { Segment::new(self.core, flags) }) else {
+            // SAFETY: nobody has seen it.
+            unsafe { Segment::free(first, platform) };
+            return None;
+        };
+        Some(Heirs { first, second })
     }
 }

@@ -87,7 +87,7 @@ impl<P: Platform> Core<P> {
                         hash,
                     };
                 }
-                Step::Worn => {
+                Step::Worn | Step::Frozen => {
                     // SAFETY: loaded under the guard; it stays while it counts us.
                     let used = unsafe { body.as_ref() };
                     if !used.busy.reserve(hash) {
@@ -95,22 +95,13 @@ impl<P: Platform> Core<P> {
                         continue;
                     }
                     drop(guard);
-                    let renewed = used.renew(hash, core, flags);
-                    used.busy.settle(hash, core);
-                    if !renewed {
-                        return Err(AllocError::OutOfMemory);
-                    }
-                }
-                Step::Frozen => {
-                    // SAFETY: as above.
-                    let used = unsafe { body.as_ref() };
-                    if !used.busy.reserve(hash) {
-                        core.detach(body);
-                        continue;
-                    }
-                    drop(guard);
+                    let worn = matches!(step, Step::Worn);
+                    let writable = !worn || used.renew(hash, core, flags);
                     used.help_out(core, hash);
                     used.busy.settle(hash, core);
+                    if !writable {
+                        return Err(AllocError::OutOfMemory);
+                    }
                 }
                 Step::Gone => core.detach(body),
                 Step::Wait => {

@@ -13,13 +13,13 @@
 //! fingerprint. A line's head has the fingerprints of its seven lanes, so a lookup
 //! that misses reads the head, which shares a cache line with seven others, and one
 //! that hits reads the slot and the entry besides (G1). A line that is full says so
-//! (`EXTENDED`), and then the lookup goes to its neighbours and the attic too:
+//! (`GUESTS`, `ATTIC`), and then the lookup goes to its neighbours and the attic too:
 //! [`find`], [`attic`].
 //!
 //! # Growth
 //! A segment that is full enough is split: two heirs are allocated, the old lines
-//! frozen one by one, each heir's line filled with what the frozen line has for
-//! it, and the heirs put into the directory: [`segment`], [`body`]. Whoever meets
+//! frozen, the heirs' filled with what the frozen lines have for them, a few groups a
+//! step, and the heirs put into the directory: [`segment`], [`seats`], [`body`]. Whoever meets
 //! a frozen line helps, and every step is one CAS from a value that never comes
 //! back, so helpers may be late. Entries never move (G4), only references to them.
 //! Without memory nothing is split, and the attic takes what does not fit. A type that
@@ -27,7 +27,7 @@
 //!
 //! # One variable an object
 //! Two insertions of one object meet in the head of its line: each looks through
-//! the line (and the attic, if extended), puts its entry into a free lane or into
+//! the line (its guests and the attic, if it says so), puts its entry into a free lane or into
 //! the attic, and commits by one CAS of the head it had looked at, which counts
 //! insertions in its version. A head whose version is used up is replaced with its
 //! segment, so a version never comes back while anybody remembers it.
@@ -52,6 +52,7 @@ mod insert;
 mod limbo;
 mod line;
 mod list;
+mod seats;
 mod segment;
 mod shrink;
 mod sizes;

@@ -260,7 +260,8 @@ impl<P: Platform> Body<P> {
     /// As [`get`](Self::get), and the counters are closed.
     unsafe fn is_empty_at(&self, slot: usize) -> bool {
         // Relaxed, here and below: nothing has been added since the counters were
-        // closed, which made visible what was before.
+        // closed, which made visible what was before; the heirs' lines too, for whoever
+        // proposed them settled after it had found them in the directory.
         let tagged = self
             .slot(slot)
             .map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed));
