@@ -76,7 +76,7 @@ fn judge(args: args::Gate) -> Result<Outcome> {
 
 /// HEAD by another commit, both measured here and now.
 fn against(args: &args::Gate, commit: &str, limits: &Limits) -> Result<Verdict> {
-    let repository = Repository::around(&args.sources.project)?;
+    let repository = repository(&args.sources.project)?;
     let (old, new) = (repository.commit(commit)?, repository.commit("HEAD")?);
     let target = args.sources.target_dir.as_deref();
     let bench = Bench::new(&repository, &args.command, target)?;
@@ -159,7 +159,7 @@ fn show_history(mut args: args::History) -> Result<()> {
 }
 
 fn find(args: &args::Bisect) -> Result<()> {
-    let repository = Repository::around(&args.project)?;
+    let repository = repository(&args.project)?;
     let question = Question {
         good: repository.commit(&args.good)?,
         bad: repository.commit(&args.bad)?,
@@ -180,7 +180,7 @@ fn find(args: &args::Bisect) -> Result<()> {
 }
 
 fn time(args: args::Ab) -> Result<Outcome> {
-    let repository = Repository::around(&args.project)?;
+    let repository = repository(&args.project)?;
     let (old, new) = (repository.commit(&args.old)?, repository.commit(&args.new)?);
     let plan = ab::Plan {
         benches: args.bench,
@@ -194,6 +194,15 @@ fn time(args: args::Ab) -> Result<Outcome> {
     let comparison = ab::run(&repository.copy()?, old, new, &plan, tell)?;
     args.output.show(&comparison, report::wall)?;
     Ok(comparison.outcome(args.block_above))
+}
+
+/// The repository whose commits are to be measured.
+fn repository(project: &Path) -> Result<Repository> {
+    let repository = Repository::around(project)?;
+    if repository.is_changed()? {
+        tell("warning: commits are measured; what is changed here and not committed is not");
+    }
+    Ok(repository)
 }
 
 fn limits(file: Option<&Path>) -> Result<Limits> {

@@ -48,7 +48,8 @@ pub fn short(id: &str) -> &str {
 /// called us has set.
 fn git(folder: &Path) -> Command {
     let mut command = Command::new("git");
-    command.current_dir(folder).env("LC_ALL", "C");
+    // Not as the working directory: a message about the command has the folder.
+    command.arg("-C").arg(folder).env("LC_ALL", "C");
     for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(variable);
     }
@@ -66,6 +67,15 @@ impl Repository {
             root: ask("--show-toplevel")?.trim_end().into(),
             inside: ask("--show-prefix")?.trim_end().into(),
         })
+    }
+
+    /// Whether tracked files differ from HEAD.
+    ///
+    /// # Errors
+    /// [`Error::Command`].
+    pub fn is_changed(&self) -> Result<bool> {
+        let status = self.run(&["status", "--porcelain", "--untracked-files=no"])?;
+        Ok(!status.trim().is_empty())
     }
 
     fn run(&self, args: &[&str]) -> Result<String> {

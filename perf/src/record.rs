@@ -18,7 +18,8 @@
 //! }
 //! ```
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -39,6 +40,7 @@ pub struct Record {
     /// Where and by what the run was made.
     pub provenance: Provenance,
     /// What was measured, by the benchmark's id.
+    #[serde(deserialize_with = "each_once")]
     pub benchmarks: BTreeMap<String, Benchmark>,
 }
 
@@ -61,6 +63,31 @@ impl Record {
             .values()
             .any(|b| b.metrics.values().any(|m| m.unit == Unit::Instructions))
     }
+}
+
+/// The benchmarks of a record. One that is there twice, as a merge leaves it, is
+/// an error; a map would keep the last and say nothing.
+fn each_once<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Benchmark>, D::Error> {
+    struct EachOnce;
+    impl<'de> Visitor<'de> for EachOnce {
+        type Value = BTreeMap<String, Benchmark>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("benchmarks by their ids")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some(id) = from.next_key::<String>()? {
+                if all.contains_key(&id) {
+                    return Err(A::Error::custom(format!("benchmark `{id}` is there twice")));
+                }
+                all.insert(id, from.next_value()?);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_map(EachOnce)
 }
 
 /// Where a record comes from. A field is `None` where it could not be learned
@@ -109,6 +136,34 @@ pub struct Benchmark {
     /// What each function cost by itself, if the source knows.
     #[serde(default, skip_serializing_if = "Functions::is_empty")]
     pub functions: Functions,
+}
+
+impl Benchmark {
+    /// What makes it unfit to compare, if anything does.
+    ///
+    /// A VM's figure is net of an empty loop and may lie a little below zero; no
+    /// other source can have measured that.
+    #[must_use]
+    pub fn flaw(&self) -> Option<String> {
+        if self.metrics.is_empty() {
+            return Some("it has no metric".to_owned());
+        }
+        let least = match self.source {
+            Source::IaiCallgrind | Source::Criterion => 0.0,
+            Source::Vm => f64::MIN,
+        };
+        self.metrics.iter().find_map(|(name, measure)| {
+            let value = measure.value.as_f64();
+            let [low, high] = measure.interval.unwrap_or([value; 2]);
+            if ![value, low, high].iter().all(|x| x.is_finite()) {
+                Some(format!("its `{name}` is not a finite number"))
+            } else if value < least {
+                Some(format!("its `{name}` is below zero"))
+            } else {
+                None
+            }
+        })
+    }
 }
 
 /// Instructions by function and, as others are inlined into it, by source file.

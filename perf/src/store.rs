@@ -3,7 +3,7 @@
 
 use crate::compare::mismatches;
 use crate::error::{Error, Result};
-use crate::record::{FORMAT, Record, VERSION, Value};
+use crate::record::{FORMAT, Record, VERSION};
 use serde::Deserialize;
 use std::fs;
 use std::io::{self, Write};
@@ -73,13 +73,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Record> {
         ));
     }
     for (id, benchmark) in &record.benchmarks {
-        for (name, measure) in &benchmark.metrics {
-            if matches!(measure.value, Value::Real(x) if !x.is_finite()) {
-                return Err(content(
-                    format!("`{name}` of benchmark `{id}` is not a finite number"),
-                    "the benchmark measured nothing; run and record it again",
-                ));
-            }
+        if let Some(flaw) = benchmark.flaw() {
+            return Err(content(
+                format!("benchmark `{id}`: {flaw}"),
+                "the benchmark measured nothing; run and record it again",
+            ));
         }
     }
     Ok(record)
@@ -153,11 +151,26 @@ pub fn json_files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Replaces a file's content in one step: a reader, or a machine that loses its
 /// power, finds the old text or the new one.
 ///
+/// A link is followed. What is no file, a pipe or a device, is written to: to
+/// replace `/dev/null` would take it away from everybody.
+///
 /// # Errors
 /// [`Error::Write`], and the file that was there before is unchanged.
 pub fn write(path: &Path, text: &str) -> Result<()> {
+    let failed = |source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let there = fs::metadata(path);
+    if there.is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        let opened = fs::OpenOptions::new().write(true).open(path);
+        return opened
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(failed);
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let attempt = || -> io::Result<()> {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let parent = target.parent().filter(|p| !p.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new()
             .prefix(".umbra-perf-")
@@ -165,13 +178,10 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         make_readable(file.path())?;
-        file.persist(path).map_err(|error| error.error)?;
+        file.persist(&target).map_err(|error| error.error)?;
         Ok(())
     };
-    attempt().map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })
+    attempt().map_err(failed)
 }
 
 /// Temporary files are private to their owner; a report or a baseline is not.

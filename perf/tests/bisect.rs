@@ -166,3 +166,28 @@ fn the_gate_writes_nothing_if_one_of_them_cannot_be_measured() {
     gate(&project, &["--keep", "kept"]).says(2, &["does not build"]);
     assert!(!project.0.path("kept").exists());
 }
+
+#[test]
+fn changes_that_are_not_committed_are_left_alone_and_said_to_be() {
+    let project = Project::new();
+    project.costs(24_504, "as it was");
+    let bad = project.costs(30_000, "slower");
+    let args = |extra: &[&'static str]| {
+        let mut args = vec!["bisect", "--good", "HEAD~1"];
+        args.extend(["--benchmark", Project::BENCHMARK]);
+        args.extend(extra);
+        args.extend(Project::COMMAND);
+        args
+    };
+    let warning = "what is changed here and not committed is not";
+    let clean = project.0.run(&args(&[]));
+    clean.says(0, &[&bad[..10]]);
+    assert!(!clean.stderr.contains(warning), "{}", clean.stderr);
+
+    project.0.write("cost", "99999\n");
+    project.0.write("new", "untracked");
+    let before = project.git(&["status", "--porcelain"]);
+    project.0.run(&args(&[])).says(0, &[&bad[..10], warning]);
+    assert_eq!(project.0.read("cost"), "99999\n");
+    assert_eq!(project.git(&["status", "--porcelain"]), before);
+}

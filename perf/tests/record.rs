@@ -322,3 +322,110 @@ fn in_a_folder_a_record_replaces_only_the_baseline_that_was_made_alike() {
     scratch.run(&record).says(2, &["baselines/aaa.json:1:"]);
     assert_eq!(files().len(), 4);
 }
+
+#[test]
+fn a_record_that_says_two_things_of_a_benchmark_or_none_is_refused() {
+    let scratch = Scratch::new();
+    let good = recorded(&scratch);
+    let id = "insn_get::get::klp_hit::n1k";
+    let judge = |text: &str, words: &[&str]| {
+        scratch.write("bad.json", text);
+        for args in [
+            ["gate", "bad.json", "--baselines", "record.json"],
+            ["gate", "record.json", "--baselines", "bad.json"],
+        ] {
+            scratch.run(&args).says(2, words);
+        }
+    };
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut record = good.clone();
+        change(&mut record["benchmarks"][id]);
+        record.to_string()
+    };
+    // As a merge of two branches leaves it.
+    let twice = good.to_string().replacen(
+        "\"benchmarks\":{",
+        &format!("\"benchmarks\":{{\"{id}\":{},", good["benchmarks"][id]),
+        1,
+    );
+    let words = format!("benchmark `{id}` is there twice");
+    judge(&twice, &["bad.json:1:", &words]);
+    judge(
+        &with(&|b| b["metrics"]["Ir"]["value"] = (-5).into()),
+        &["bad.json: benchmark", id, "`Ir` is below zero"],
+    );
+    judge(
+        &with(&|b| b["metrics"] = serde_json::json!({})),
+        &["bad.json: benchmark", id, "has no metric"],
+    );
+}
+
+#[test]
+fn an_estimate_below_zero_is_none() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    scratch.edit(ESTIMATES, "\"point_estimate\":", "\"point_estimate\":-");
+    scratch
+        .run(&["record"])
+        .says(2, &["klp/1000/new/estimates.json", "is below zero"]);
+}
+
+#[test]
+fn a_folder_where_a_summary_belongs_is_not_passed_over() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    scratch.write("record.json", "precious");
+    std::fs::remove_file(scratch.path(SUMMARY)).expect("to remove it");
+    std::fs::create_dir(scratch.path(SUMMARY)).expect("a folder");
+    scratch
+        .run(&["record", "--out", "record.json"])
+        .says(2, &["klp_hit.n1k/summary.json: not a file"]);
+    assert_eq!(scratch.read("record.json"), "precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_followed_and_a_pipe_is_not_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let scratch = Scratch::new();
+    let record = recorded(&scratch);
+    std::os::unix::fs::symlink("record.json", scratch.path("link.json")).expect("a link");
+    scratch.write("record.json", "old");
+    scratch
+        .run(&["record", "--out", "link.json"])
+        .says(0, &["5 benchmarks"]);
+    let kind = |name: &str| scratch.path(name).symlink_metadata().expect(name);
+    assert!(kind("link.json").is_symlink());
+    assert_ne!(scratch.read("record.json"), "old");
+
+    let made = std::process::Command::new("mkfifo")
+        .arg(scratch.path("pipe"))
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+    let pipe = scratch.path("pipe");
+    // Opened for both, so that neither side waits for the other.
+    let mut reader = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .expect("the pipe");
+    scratch
+        .run(&["record", "--out", "pipe"])
+        .says(0, &["5 benchmarks"]);
+    assert!(kind("pipe").file_type().is_fifo());
+    let mut text = vec![0; 64];
+    std::io::Read::read_exact(&mut reader, &mut text).expect("to read it");
+    let text = String::from_utf8(text).expect("UTF-8");
+    assert!(text.contains("\"format\": \"umbra-perf\""), "{text}");
+    assert_eq!(record["format"], "umbra-perf");
+}
+
+#[test]
+fn a_history_outside_of_git_names_its_folder() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.path("plain")).expect("a folder");
+    scratch.write("plain/a.json", "{}");
+    scratch
+        .run(&["history", "--history", "plain"])
+        .says(2, &["plain", "not a git repository"]);
+}

@@ -64,6 +64,13 @@ impl Harvest {
     }
 
     fn add(&mut self, id: String, benchmark: Benchmark, path: &Path) -> Result<()> {
+        if let Some(flaw) = benchmark.flaw() {
+            return Err(Error::Content {
+                path: path.to_owned(),
+                problem: format!("benchmark `{id}`: {flaw}"),
+                help: "the benchmark measured nothing; run it again".to_owned(),
+            });
+        }
         if let Some((_, first)) = self.found.get(&id) {
             let (first, second) = (first.clone(), path.to_owned());
             return Err(Error::Duplicate { id, first, second });
@@ -81,9 +88,20 @@ fn files(root: &Path, name: &str) -> Result<Vec<PathBuf>> {
             path: error.path().unwrap_or(root).to_owned(),
             source: error.into(),
         })?;
-        if entry.file_name() == OsStr::new(name) && entry.file_type().is_file() {
-            files.push(entry.into_path());
+        if entry.file_name() != OsStr::new(name) {
+            continue;
         }
+        // Passed over, its benchmark would be missing and nobody would know why.
+        if !entry.path().is_file() {
+            return Err(Error::Content {
+                path: entry.into_path(),
+                problem: "not a file".to_owned(),
+                help: "a benchmark tool writes a file of this name: delete what is in its place \
+                       and run the benchmarks again"
+                    .to_owned(),
+            });
+        }
+        files.push(entry.into_path());
     }
     Ok(files)
 }
