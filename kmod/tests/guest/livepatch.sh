@@ -110,6 +110,13 @@ says "hooks in a livepatch" "Invalid" lp a states=1 hooks=1
 says "t7_d7_r3 the same id twice" "Invalid" lp a states=1,1
 says "r2 an id of zero" "Invalid" lp a states=0
 is "t7 no callback ran" "" "$(trace)"
+ok "one that waits to be enabled" lp a states=1 wait=1
+says "r62_a destructor may not enable it" "eadlock" \
+	sh -c 'echo 1 >/sys/module/umbra_lp_a/parameters/enable_in_dtor'
+is "r62_and the log says what it would wait for" \
+	"refused: umbra_enable_livepatch() waits for reclamation, which waits for the destructor that called it; call it elsewhere" "$(said)"
+is "no callback ran" "stock" "$(runs)"
+ok "it unloads" gone a
 nothing_left "what is refused"
 
 step "T1: the third of four pre_patch fails"

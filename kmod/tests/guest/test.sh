@@ -72,6 +72,14 @@ rmmod umbra_seen
 is "r96_who frees blindly in module_exit is told who has the shadows" \
 	"the shadows of state 901 (unit a) are freed while umbra_unit has it; leave them to the state, or free in post_unpatch" "$(blind)"
 is "and that is what it has done" "0 8" "$(live 901) $(live 902)"
+load umbra_seen
+ok "another frees in an interrupt" sh -c "echo 902 >/sys/module/umbra_seen/parameters/irq_frees"
+is "who has them is not looked up there, for that takes a mutex" "1 0" "$(blind | wc -l) $(live 902)"
+ok "the patch gets new ones" sh -c "echo 0 >/sys/module/umbra_unit/parameters/enabled &&
+	echo 1 >/sys/module/umbra_unit/parameters/enabled"
+ok "and with interrupts off" sh -c "echo 902 >/sys/module/umbra_seen/parameters/irqs_off_frees"
+is "nor there" "1 8 0" "$(blind | wc -l) $(live 901) $(live 902)"
+rmmod umbra_seen
 ok "umbra_unit is disabled" unit 0
 load umbra_seen exit_frees=902
 rmmod umbra_seen

@@ -4,6 +4,7 @@
  * what is special about them are parameters. It changes /proc/cmdline, and in
  * umbra_lp_target, if that is loaded, the function that a task can be kept in.
  */
+#include <linux/err.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -174,6 +175,36 @@ static const struct kernel_param_ops lp_enable_ops = {
 };
 module_param_cb(enable, &lp_enable_ops, NULL, 0200);
 MODULE_PARM_DESC(enable, "write anything to enable it");
+
+#define LP_DTOR_ID	7100
+
+static int lp_in_dtor;
+
+static void lp_enabling_dtor(void *obj, void *shadow)
+{
+	lp_in_dtor = lp_enable();
+}
+
+static int lp_enable_in_dtor_set(const char *val, const struct kernel_param *kp)
+{
+	struct umbra_type *type = umbra_type_get(LP_DTOR_ID);
+	void *data;
+
+	if (IS_ERR(type))
+		return PTR_ERR(type);
+	lp_in_dtor = -ENODATA;
+	data = umbra_alloc(type, lp_object(0), 8, GFP_KERNEL, NULL, NULL);
+	umbra_free(type, lp_object(0), lp_enabling_dtor);
+	umbra_barrier();
+	umbra_type_put(type);
+	return IS_ERR(data) ? PTR_ERR(data) : lp_in_dtor;
+}
+
+static const struct kernel_param_ops lp_enable_in_dtor_ops = {
+	.set = lp_enable_in_dtor_set,
+};
+module_param_cb(enable_in_dtor, &lp_enable_in_dtor_ops, NULL, 0200);
+MODULE_PARM_DESC(enable_in_dtor, "write anything to have a destructor enable it");
 
 static int __init lp_init(void)
 {
