@@ -25,9 +25,11 @@
 //! them can have; their defaults would be slower.
 
 pub mod compare;
+pub mod file;
 pub mod keys;
 pub mod peers;
 pub mod report;
+pub mod states;
 pub mod workload;
 
 /// The data of one shadow variable. The first word is what a lookup reads.

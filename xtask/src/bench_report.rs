@@ -1,18 +1,20 @@
 //! `cargo xtask bench --report`: the comparison with peers and bounds, as one
 //! HTML file.
 //!
-//! | measured | by |
-//! |---|---|
-//! | every row of the table of speeds | `compare` |
-//! | lookups at sizes between and beyond them | `compare --sizes` |
-//! | memory at 100M entries, not in a quick run | `compare --sizes`, few contestants |
-//! | instructions in a kernel | the guest `bench`, in a virtual machine |
-//!
-//! All of it becomes one page.
+//! ```text
+//! part -> target/umbra/bench/report/PART-SOURCE.json --+
+//! part -> ...                                          +-> report.html, report.json
+//! kernel (the guest `bench`, in a virtual machine) ----+
+//! ```
+//! A part is written when it is done, whole, under the name of the source that
+//! it measured. So a run that was cut short goes on (`--resume`), a part is
+//! measured by itself (`--part`), and figures of another source get in no report.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use clap::ValueEnum;
 
 use crate::deps::{self, Consent};
 use crate::error::{Error, Result};
@@ -24,85 +26,228 @@ use crate::ui::{self, Task};
 use crate::vm::{self, Machine};
 use crate::{kernel, modules};
 
-/// A run of `compare` beside the one over the whole table.
-struct Sweep {
-    what: &'static str,
-    file: &'static str,
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Lookups and guards, one thread: 1k, 1M, 10M
+    Lookups,
+    /// Lookups and mixed work of two threads: 1M
+    Threads,
+    /// Growth, its pauses, and memory: 1M
+    Growth,
+    /// Freeing a quarter while somebody reads: 1M
+    Freeing,
+    /// Gates and plans of states
+    States,
+    /// Shared cache lines of each operation, under valgrind
+    Lines,
+    /// Hits and misses at 10k, 100k, 4M, 10M and 16M
+    Sizes,
+    /// Everything else at 1k, 10k and 100k
+    Small,
+    /// Everything else at 10M, few contestants
+    Large,
+    /// Memory at 100M, few contestants
+    Memory,
+    /// Instructions in a kernel
+    Kernel,
+}
+
+/// What `compare` is asked for a part.
+struct Asked {
     rows: &'static str,
-    /// In full, and in a quick run: what takes long to fill is left out.
-    sizes: [&'static str; 2],
+    /// In full, and in a quick run: what takes long to fill is left out. Those of
+    /// the targets, if `None`; not run, if empty.
+    sizes: Option<[&'static str; 2]>,
     /// All, if empty.
     peers: &'static str,
 }
 
-const SWEEPS: [Sweep; 2] = [
-    Sweep {
-        what: "lookups at other sizes",
-        file: "sizes.json",
-        rows: "get-hit,get-miss",
-        sizes: ["10k,100k,4M,10M,16M", "10k,100k"],
-        peers: "",
-    },
-    Sweep {
-        what: "memory at 100M entries",
-        file: "memory.json",
-        rows: "memory",
-        sizes: ["100M", ""],
-        peers: "papaya-sized,sharded-rwlock",
-    },
-];
+/// What has targets at some sizes only, and is shown at others too.
+const OTHERS: &str = "get-many,threads,mixed,grow,free-all,memory,gate,plan";
+
+impl Part {
+    /// `None` for what no `compare` measures.
+    fn asked(self) -> Option<Asked> {
+        let (rows, sizes, peers) = match self {
+            Self::Lookups => ("get-,guard-", None, ""),
+            Self::Threads => ("threads,mixed", None, ""),
+            Self::Growth => ("grow,memory", None, ""),
+            Self::Freeing => ("free-all", None, ""),
+            Self::States => ("gate,plan", None, ""),
+            Self::Lines => ("lines-,meet-,cold-", None, ""),
+            Self::Sizes => (
+                "get-hit,get-miss",
+                Some(["10k,100k,4M,10M,16M", "10k,100k"]),
+                "",
+            ),
+            Self::Small => (
+                "get-dep,get-many,threads,mixed,grow,free-all,memory,gate,plan",
+                Some(["1k,10k,100k", "10k"]),
+                "",
+            ),
+            Self::Large => (
+                OTHERS,
+                Some(["10M", ""]),
+                "papaya,papaya-sized,dashmap,scc-hashindex,bound-p64,bound-p64-2mib",
+            ),
+            Self::Memory => ("memory", Some(["100M", ""]), "papaya-sized,sharded-rwlock"),
+            Self::Kernel => return None,
+        };
+        Some(Asked { rows, sizes, peers })
+    }
+
+    /// The folders that decide what comes out.
+    fn source(self) -> &'static [&'static str] {
+        match self {
+            Self::Kernel => &["shadow", "state", "kmod", "Cargo.lock"],
+            _ => &["shadow", "state", "benches/src", "Cargo.lock"],
+        }
+    }
+
+    /// Whether a quick run has it.
+    fn is_quick(self) -> bool {
+        let sizes = self.asked().and_then(|asked| asked.sizes);
+        sizes.is_none_or(|[_, quick]| !quick.is_empty())
+    }
+
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The arguments for `compare`; nothing for what it does not measure.
+    fn arguments(self, quick: bool) -> Vec<&'static str> {
+        let Some(asked) = self.asked() else {
+            return Vec::new();
+        };
+        let mut arguments = vec!["--rows", asked.rows];
+        if let Some(sizes) = asked.sizes {
+            arguments.extend(["--sizes", sizes[usize::from(quick)]]);
+        }
+        if !asked.peers.is_empty() {
+            arguments.extend(["--peers", asked.peers]);
+        }
+        if quick {
+            arguments.push("--quick");
+        }
+        arguments
+    }
+}
+
+/// What is to be done.
+pub(crate) struct Wish {
+    /// Install without asking.
+    pub(crate) yes: bool,
+    /// Fewer rounds, no large tables.
+    pub(crate) quick: bool,
+    /// Only these; all if empty.
+    pub(crate) parts: Vec<Part>,
+    /// Not what is there of this source.
+    pub(crate) resume: bool,
+}
 
 /// The guest script, and the series of its kernel.
 const GUEST: (&str, &str) = ("bench", "6.1");
 
-/// Measures, and writes the page.
-pub(crate) fn run(paths: &Paths, yes: bool, quick: bool) -> Result<()> {
-    deps::ensure(paths, Consent { yes, bench: true })?;
+/// Measures, and writes the page of all parts that there are.
+pub(crate) fn run(paths: &Paths, wish: &Wish) -> Result<()> {
+    deps::ensure(
+        paths,
+        Consent {
+            yes: wish.yes,
+            bench: true,
+        },
+    )?;
     let target = paths.dir("bench")?;
-    let bin = |name: &str| {
-        let mut command = cargo(paths.root(), &["run", "--quiet", "--release"]);
-        command
-            .args(["--package", "umbra-benches", "--features", "lfht"])
-            .args(["--bin", name, "--"])
-            .env("CARGO_TARGET_DIR", &target);
-        command
-    };
-    let measure = |what: &str, arguments: &[&str], json: &Path| {
-        let mut compare = bin("compare");
-        compare.args(arguments).arg("--json").arg(json);
-        if quick {
-            compare.arg("--quick");
-        }
-        step(paths, what, compare)
-    };
-    let rows = target.join("rows.json");
-    measure("every row of the table of speeds", &[], &rows)?;
-    let mut runs = Vec::new();
-    for sweep in &SWEEPS {
-        let sizes = sweep.sizes[usize::from(quick)];
-        if sizes.is_empty() {
+    let folder = paths.dir("bench/report")?;
+    let programs = build(paths, &target)?;
+    let mut done = Vec::new();
+    let mut missing = Vec::new();
+    for &part in Part::value_variants() {
+        if wish.quick && !part.is_quick() {
             continue;
         }
-        let json = target.join(sweep.file);
-        let mut arguments = vec!["--rows", sweep.rows, "--sizes", sizes];
-        if !sweep.peers.is_empty() {
-            arguments.extend(["--peers", sweep.peers]);
+        let file = place(paths, &folder, part, wish.quick)?;
+        let wanted = wish.parts.is_empty() || wish.parts.contains(&part);
+        let there = file.exists();
+        if wanted && !(wish.resume && there) {
+            measure(paths, &programs, part, wish.quick, &file).inspect_err(|_| {
+                ui::note("the parts before this one are kept: --resume goes on here");
+            })?;
+        } else if !there {
+            missing.push(part.name());
+            continue;
+        } else {
+            ui::note(&format!("measured before: {}", part.name()));
         }
-        measure(sweep.what, &arguments, &json)?;
-        runs.push(json);
+        done.push((part, file));
     }
-    // Of a row in several, the last one's counts.
-    runs.push(rows);
-    let guest = target.join("guest.json");
-    figures(paths, &guest)?;
-
+    if !missing.is_empty() {
+        ui::note(&format!("not measured yet: {}", missing.join(", ")));
+    }
+    if done.iter().all(|(part, _)| *part == Part::Kernel) {
+        ui::note("the page is made when another part is measured too");
+        return Ok(());
+    }
     let page = target.join("report.html");
-    let mut report = bin("report");
-    report.arg("--html").arg(&page);
-    report.arg("--guest").arg(&guest).args(&runs);
+    let all = target.join("report.json");
+    let mut report = Command::new(programs.join("report"));
+    report.arg("--html").arg(&page).arg("--json").arg(&all);
+    for (part, file) in &done {
+        if *part == Part::Kernel {
+            report.arg("--guest");
+        }
+        report.arg(file);
+    }
     step(paths, "the page", report)?;
     ui::note(&format!("the report: {}", paths::short(&page)));
+    ui::note(&format!("its figures: {}", paths::short(&all)));
     Ok(())
+}
+
+/// Builds what measures, once: all parts are of one source, whatever is edited
+/// meanwhile. The folder of the programs.
+fn build(paths: &Paths, target: &Path) -> Result<PathBuf> {
+    let mut build = cargo(paths.root(), &["build", "--quiet", "--release", "--bins"]);
+    build
+        .args(["--package", "umbra-benches", "--features", "lfht"])
+        .env("CARGO_TARGET_DIR", target);
+    step(paths, "building the comparison", build)?;
+    Ok(target.join("release"))
+}
+
+/// The file of a part, named by what it measures.
+fn place(paths: &Paths, folder: &Path, part: Part, quick: bool) -> Result<PathBuf> {
+    let git = |arguments: &[&str], what: &[String]| -> Result<String> {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(paths.root()).args(arguments).args(what);
+        let output = git.output().map_err(Error::io("run", Path::new("git")))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let source = part.source();
+    let ids: Vec<_> = source.iter().map(|path| format!("HEAD:{path}")).collect();
+    let ids = git(&["rev-parse"], &ids)?;
+    let ids: Vec<_> = ids.lines().filter_map(|id| id.get(..6)).collect();
+    let files: Vec<_> = source.iter().map(ToString::to_string).collect();
+    let changed = git(
+        &["status", "--porcelain", "--untracked-files=no", "--"],
+        &files,
+    )?;
+    let mark = if changed.is_empty() { "" } else { "+" };
+    let quick = if quick { "-quick" } else { "" };
+    let name = format!("{}-{}{mark}{quick}.json", part.name(), ids.join("-"));
+    Ok(folder.join(name))
+}
+
+fn measure(paths: &Paths, programs: &Path, part: Part, quick: bool, file: &Path) -> Result<()> {
+    if part == Part::Kernel {
+        return figures(paths, file);
+    }
+    let mut compare = Command::new(programs.join("compare"));
+    compare.current_dir(paths.root());
+    compare.args(part.arguments(quick)).arg("--json").arg(file);
+    step(paths, &part.name(), compare)
 }
 
 /// Counts instructions in a kernel, and writes the figures as a list.
@@ -114,7 +259,10 @@ fn figures(paths: &Paths, file: &Path) -> Result<()> {
     let figure = |m: &&Message| matches!(m, Message::Figure { .. });
     let figures: Vec<_> = run.outcome.messages.iter().filter(figure).collect();
     let text = serde_json::to_string_pretty(&figures).unwrap_or_default();
-    fs::write(file, text).map_err(Error::io("write", file))
+    // A file that exists is one that is whole.
+    let begun = file.with_extension("begun");
+    fs::write(&begun, text).map_err(Error::io("write", &begun))?;
+    fs::rename(&begun, file).map_err(Error::io("write", file))
 }
 
 fn step(paths: &Paths, what: &str, command: Command) -> Result<()> {
@@ -122,4 +270,54 @@ fn step(paths: &Paths, what: &str, command: Command) -> Result<()> {
     proc::run(command, &task, Some(&paths.log("bench-report")?))?.ok()?;
     task.done("");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_run_has_no_part_without_sizes_and_every_other() {
+        let left_out: Vec<_> = Part::value_variants()
+            .iter()
+            .filter(|part| !part.is_quick())
+            .collect();
+        assert_eq!(left_out, [&Part::Large, &Part::Memory]);
+        for part in Part::value_variants().iter().filter(|part| part.is_quick()) {
+            let arguments = part.arguments(true);
+            assert!(arguments.iter().all(|word| !word.is_empty()), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_comparison_is_in_the_part_of_its_targets() {
+        // The first words of the names that `compare --list` prints.
+        let rows = [
+            "get-hit-1k",
+            "get-dep-10m-2mib",
+            "get-miss-1m",
+            "get-many-1m",
+            "guard-call-1k",
+            "guard-session-1k",
+            "threads-1m",
+            "grow-longest-1m",
+            "grow-total-1m",
+            "mixed-5-1m",
+            "mixed-50-1m",
+            "free-all-reader-1m",
+            "memory-1m",
+            "gate-held-1k",
+            "plan-1k",
+            "lines-hit-10k",
+            "meet-hit-10k",
+            "cold-hit-10k",
+        ];
+        for row in rows {
+            let parts = Part::value_variants().iter().filter(|part| {
+                let asked = part.asked().filter(|asked| asked.sizes.is_none());
+                asked.is_some_and(|asked| asked.rows.split(',').any(|name| row.starts_with(name)))
+            });
+            assert_eq!(parts.count(), 1, "{row}");
+        }
+    }
 }

@@ -132,6 +132,13 @@ struct BenchArgs {
     /// The report with a third of the rounds and no table above 10M entries
     #[arg(long, conflicts_with = "record")]
     quick: bool,
+    /// Measure only this part of the report (may be given more than once); the page
+    /// has all parts that were measured of this source
+    #[arg(long, value_enum, value_name = "PART", conflicts_with = "record")]
+    part: Vec<bench_report::Part>,
+    /// Measure the parts of the report that are missing, as after an interruption
+    #[arg(long, conflicts_with = "record")]
+    resume: bool,
 }
 
 #[derive(Debug, Args)]
@@ -185,8 +192,14 @@ fn run(command: Cmd) -> Result<ExitCode> {
     let paths = Paths::new()?;
     let _lock = paths.lock()?;
     if let Cmd::Bench(args) = command {
-        if args.report || args.quick {
-            bench_report::run(&paths, args.yes, args.quick)?;
+        if args.report || args.quick || args.resume || !args.part.is_empty() {
+            let wish = bench_report::Wish {
+                yes: args.yes,
+                quick: args.quick,
+                parts: args.part,
+                resume: args.resume,
+            };
+            bench_report::run(&paths, &wish)?;
             return Ok(ExitCode::SUCCESS);
         }
         let then = if args.record {

@@ -20,6 +20,7 @@ use umbra_benches::compare::model::{Machine, Report, Row, SCHEMA};
 use umbra_benches::compare::rows::{self, Options, Process, Spec, chosen};
 use umbra_benches::compare::targets::UMBRA;
 use umbra_benches::compare::{lines, peer, table};
+use umbra_benches::file;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -149,6 +150,9 @@ fn run(cli: &Cli) -> Result<(), Error> {
     if cli.play {
         return lines::play::run(&contestants(cli)).map_err(Error::Play);
     }
+    if let Some(path) = &cli.json {
+        file::writable(path).map_err(unwritable(path))?;
+    }
     if let Some(why) = peer::without_lfht().filter(|_| !cli.huge_pages) {
         eprintln!("compare: cds_lfht {why}");
     }
@@ -237,16 +241,21 @@ fn finished(row: &Row) {
     let _ = std::io::stdout().flush();
 }
 
-fn write(file: &Path, report: &Report) -> Result<(), Error> {
+fn write(path: &Path, report: &Report) -> Result<(), Error> {
     let json = serde_json::to_string_pretty(report).map_err(|source| Error::Json {
-        file: file.into(),
+        file: path.into(),
         source,
     })?;
-    fs::write(file, json + "\n").map_err(|source| Error::File {
+    file::replace(path, &(json + "\n")).map_err(unwritable(path))
+}
+
+fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let file = path.to_path_buf();
+    move |source| Error::File {
         what: "cannot write",
-        file: file.into(),
+        file,
         source,
-    })
+    }
 }
 
 /// Runs this program again with the same arguments and 2 MiB pages.

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use umbra_benches::compare::model::Report;
+use umbra_benches::file;
 use umbra_benches::report::{guest, markdown, merge, page};
 
 /// Makes an HTML page, or the tables of a Markdown file, from comparisons
@@ -50,33 +51,33 @@ fn at<E: std::fmt::Display>(file: &Path) -> impl Fn(E) -> String {
 
 fn run(cli: &Cli) -> Result<(), String> {
     let mut runs = Vec::new();
-    for file in &cli.runs {
-        let text = fs::read_to_string(file).map_err(at(file))?;
-        let report: Report = serde_json::from_str(&text).map_err(at(file))?;
-        runs.push((file.display().to_string(), report));
+    for path in &cli.runs {
+        let text = fs::read_to_string(path).map_err(at(path))?;
+        let report: Report = serde_json::from_str(&text).map_err(at(path))?;
+        runs.push((path.display().to_string(), report));
     }
     let mut report = merge(runs).map_err(|e| e.to_string())?;
-    if let Some(file) = &cli.guest {
-        let text = fs::read_to_string(file).map_err(at(file))?;
-        let said: Vec<guest::Said> = serde_json::from_str(&text).map_err(at(file))?;
-        let rows = guest::rows(&said).map_err(at(file))?;
+    if let Some(path) = &cli.guest {
+        let text = fs::read_to_string(path).map_err(at(path))?;
+        let said: Vec<guest::Said> = serde_json::from_str(&text).map_err(at(path))?;
+        let rows = guest::rows(&said).map_err(at(path))?;
         report
             .rows
             .retain(|old| rows.iter().all(|new| new.id != old.id));
         report.rows.extend(rows);
     }
-    if let Some(file) = &cli.html {
+    if let Some(path) = &cli.html {
         let page = page::html(&report).map_err(|e| e.to_string())?;
-        fs::write(file, page).map_err(at(file))?;
+        file::replace(path, &page).map_err(at(path))?;
     }
-    if let Some(file) = &cli.markdown {
-        let text = fs::read_to_string(file).map_err(at(file))?;
-        let text = markdown::replace(&text, &report).map_err(at(file))?;
-        fs::write(file, text).map_err(at(file))?;
+    if let Some(path) = &cli.markdown {
+        let text = fs::read_to_string(path).map_err(at(path))?;
+        let text = markdown::replace(&text, &report).map_err(at(path))?;
+        file::replace(path, &text).map_err(at(path))?;
     }
-    if let Some(file) = &cli.json {
-        let json = serde_json::to_string_pretty(&report).map_err(at(file))?;
-        fs::write(file, json + "\n").map_err(at(file))?;
+    if let Some(path) = &cli.json {
+        let json = serde_json::to_string_pretty(&report).map_err(at(path))?;
+        file::replace(path, &(json + "\n")).map_err(at(path))?;
     }
     Ok(())
 }

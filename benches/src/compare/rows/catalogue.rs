@@ -24,6 +24,11 @@ pub(super) enum Kind {
     FreeReclaimed,
     FreeReader,
     Memory,
+    /// Asking a gate by a reference that is held.
+    GateHeld,
+    /// Finding it by its state's id first.
+    GateById,
+    Plan,
     /// Cache lines that the operation and another thread's need.
     Lines(Single, Count),
 }
@@ -136,6 +141,24 @@ const MEASURES: &[Measure] = &[
         "bytes",
         Kind::Memory,
     ),
+    measure(
+        "gate-held",
+        "a gate of so many states, asked",
+        "ns",
+        Kind::GateHeld,
+    ),
+    measure(
+        "gate-by-id",
+        "a gate of so many states, found and asked",
+        "ns",
+        Kind::GateById,
+    ),
+    measure(
+        "plan",
+        "a plan to replace patches with so many states",
+        "ms",
+        Kind::Plan,
+    ),
     lines("lines-hit", "a hit", Single::Hit),
     lines("lines-miss", "a miss", Single::Miss),
     lines("lines-many", "32 hits at once", Single::Many),
@@ -237,6 +260,9 @@ const TARGETS: &[(&str, usize, bool, &[Goal])] = &[
     ("free-all-reclaimed", M, SMALL, &[Goal::AtMost(10.0)]),
     ("free-all-reader", M, SMALL, &[Goal::AtMost(1.0)]),
     ("memory", M, SMALL, &[Goal::AtMost(75.0)]),
+    ("gate-held", K, SMALL, &[]),
+    ("gate-by-id", K, SMALL, &[]),
+    ("plan", K, SMALL, &[]),
     ("lines-hit", OBJECTS, SMALL, NO_LINE),
     ("lines-miss", OBJECTS, SMALL, NO_LINE),
     ("lines-many", OBJECTS, SMALL, NO_LINE),

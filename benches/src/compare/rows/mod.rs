@@ -8,6 +8,7 @@
 //! | `growth` | `grow-*` |
 //! | `free_all` | `free-all-*` |
 //! | `memory` | `memory-*` |
+//! | `states` | `gate-*`, `plan-*`: no table at all |
 //!
 //! `lines-*` are counted elsewhere, in [`lines`](super::lines).
 
@@ -16,6 +17,7 @@ mod free_all;
 mod growth;
 mod lookups;
 mod memory;
+mod states;
 mod threads;
 
 pub use catalogue::{Options, Process, Spec, chosen, size_text};
@@ -79,16 +81,22 @@ pub fn run(options: &Options, process: Process, say: &dyn Fn(&str), done: &mut d
 fn run_size(
     options: &Options,
     size: usize,
-    mut specs: Vec<Spec>,
+    specs: Vec<Spec>,
     say: &dyn Fn(&str),
     done: &mut dyn FnMut(Row),
 ) {
-    let keys = Keys::new(size);
     let peers = peers(options, size);
     let rounds = |usual: usize| match options.quick {
         true => usual.div_ceil(3),
         false => usual,
     };
+    let of_states = |s: &Spec| matches!(s.kind, Kind::GateHeld | Kind::GateById | Kind::Plan);
+    let (states, mut specs): (Vec<_>, _) = specs.into_iter().partition(of_states);
+    states::rows(&states, rounds(15), done);
+    if specs.is_empty() {
+        return;
+    }
+    let keys = Keys::new(size);
     let mut pick = |test: fn(Kind) -> bool| -> Vec<Spec> {
         let (picked, rest) = specs.drain(..).partition(|s| test(s.kind));
         specs = rest;
