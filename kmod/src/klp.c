@@ -194,7 +194,7 @@ EXPORT_SYMBOL_GPL(umbra_klp_shadow_free);
  * @dtor: destructor, or NULL; runs for each with interrupts off, and for all
  *	before the return
  *
- * Preemption is off while it walks the variables of @id, if @dtor is given;
+ * If @dtor is given, preemption is off for a thousand or so variables at a time;
  * without, its cost is constant.
  *
  * Context: any but NMI.

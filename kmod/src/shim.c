@@ -76,7 +76,7 @@ static bool umbra_should_fail(void)
  *
  * Return: the memory or NULL.
  */
-void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp)
+notrace void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp)
 {
 	void *ptr;
 
@@ -92,7 +92,7 @@ void *umbra_c_zalloc(size_t size, size_t align, gfp_t gfp)
 	return ptr;
 }
 
-void umbra_c_free(void *ptr)
+notrace void umbra_c_free(void *ptr)
 {
 	if (ptr)
 		this_cpu_dec(umbra_held);
@@ -155,13 +155,13 @@ u64 umbra_c_clock(void)
  * A section with preemption off is a read-side section for synchronize_rcu()
  * and costs two instructions; the notrace kind is safe in a trampoline.
  */
-void umbra_c_guard(void)
+notrace void umbra_c_guard(void)
 	__acquires(RCU_SCHED)
 {
 	rcu_read_lock_sched_notrace();
 }
 
-void umbra_c_unguard(void)
+notrace void umbra_c_unguard(void)
 	__releases(RCU_SCHED)
 {
 	rcu_read_unlock_sched_notrace();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Instructions an operation, of Umbra and of the kernel's own shadow variables
- * in the same boot.
+ * Instructions an operation, of Umbra, of the kernel's own shadow variables and
+ * of its rhashtable in the same boot.
  *
  * Under QEMU's -icount the time stamp counter counts executed instructions, so
  * a difference of two readings is exact and the same from run to run. (On real
@@ -16,15 +16,27 @@
 #include <linux/livepatch.h>
 #include <linux/math64.h>
 #include <linux/module.h>
+#include <linux/rhashtable.h>
 #include <linux/slab.h>
 #include <linux/timex.h>
+#include <linux/workqueue.h>
+
+#include <umbra_klp.h>
 
 #include "patch.h"
 
+/* Here the stock functions and the drop-in are two things. */
+#undef klp_shadow_get
+#undef klp_shadow_alloc
+#undef klp_shadow_get_or_alloc
+#undef klp_shadow_free
+#undef klp_shadow_free_all
+
 #define BENCH_ID	77
 #define BENCH_STATE	78
+#define BENCH_DROP_IN	79
 
-static unsigned int sizes[] = { 1000, 100000 };
+static unsigned int sizes[] = { 1000, 10000, 100000, 1000000 };
 static unsigned int nr_sizes = ARRAY_SIZE(sizes);
 module_param_array_named(n, sizes, uint, &nr_sizes, 0444);
 MODULE_PARM_DESC(n, "how many shadows to measure with; several, by commas");
@@ -76,8 +88,54 @@ static noinline void op_shadow_get(unsigned int i)
 	barrier_data(umbra_shadow_get(bench_key(i), BENCH_ID));
 }
 
-/* Cycles for op on objects from..to. */
-static u64 bench_loop(bench_op_t op, unsigned int from, unsigned int to)
+/* A table of the kernel's, by the same keys; each node with as much data. */
+struct bench_node {
+	struct rhash_head head;
+	void *key;
+	u64 data;
+};
+
+static const struct rhashtable_params bench_params = {
+	.key_len = sizeof(void *),
+	.key_offset = offsetof(struct bench_node, key),
+	.head_offset = offsetof(struct bench_node, head),
+	.automatic_shrinking = true,
+};
+
+static struct rhashtable bench_table;
+/* How many are in it: what finds no memory is no node. */
+static unsigned int bench_nodes;
+
+static noinline void op_rhashtable_insert(unsigned int i)
+{
+	struct bench_node *node = kzalloc(sizeof(*node), GFP_ATOMIC);
+
+	if (!node)
+		return;
+	node->key = bench_key(i);
+	if (rhashtable_insert_fast(&bench_table, &node->head, bench_params))
+		kfree(node);
+	else
+		bench_nodes++;
+}
+
+static noinline void op_rhashtable_get(unsigned int i)
+{
+	void *key = bench_key(i);
+
+	rcu_read_lock();
+	barrier_data(rhashtable_lookup(&bench_table, &key, bench_params));
+	rcu_read_unlock();
+}
+
+static void bench_node_free(void *node, void *unused)
+{
+	kfree(node);
+}
+
+/* Cycles for op on every step-th of the objects from..to. */
+static u64 bench_loop(bench_op_t op, unsigned int from, unsigned int to,
+		      unsigned int step)
 {
 	unsigned long flags;
 	unsigned int i;
@@ -85,7 +143,7 @@ static u64 bench_loop(bench_op_t op, unsigned int from, unsigned int to)
 
 	local_irq_save(flags);
 	start = rdtsc_ordered();
-	for (i = from; i < to; i++)
+	for (i = from; i < to; i += step)
 		op(i);
 	end = rdtsc_ordered();
 	local_irq_restore(flags);
@@ -102,32 +160,89 @@ static void bench_figure(const char *name, unsigned int n, u64 cycles)
 		name, n, whole, rest);
 }
 
+/* Lookups of a large table: as many as that, from all over it. */
+#define BENCH_SAMPLE	100000
+
+/* Interrupts are off for so many insertions at a time. */
+#define BENCH_STRETCH	10000
+
+/* What the loops cost, which is taken off. */
+static u64 bench_insert(const char *name, bench_op_t op, unsigned int n)
+{
+	u64 empty = 0, cycles = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i += BENCH_STRETCH) {
+		unsigned int to = min(n, i + BENCH_STRETCH);
+
+		empty += bench_loop(op_nothing, i, to, 1);
+		cycles += bench_loop(op, i, to, 1);
+		/* A table that grows by a work item of its own gets on. */
+		cond_resched();
+	}
+	bench_figure(name, n, cycles > empty ? cycles - empty : 0);
+	return empty;
+}
+
 static void bench(const char *name, bench_op_t op, unsigned int from,
 		  unsigned int n)
 {
+	unsigned int step = max(1U, n / BENCH_SAMPLE);
 	u64 empty, cycles;
 
 	/* Once for the caches and for the translator, then for the figure. */
-	if (op != op_klp_alloc && op != op_alloc)
-		bench_loop(op, from, from + n);
-	empty = bench_loop(op_nothing, from, from + n);
-	cycles = bench_loop(op, from, from + n);
-	bench_figure(name, n, cycles > empty ? cycles - empty : 0);
+	bench_loop(op, from, from + n, step);
+	empty = bench_loop(op_nothing, from, from + n, step);
+	cycles = bench_loop(op, from, from + n, step);
+	cycles = (cycles > empty ? cycles - empty : 0) * step;
+	bench_figure(name, n, cycles);
 	cond_resched();
 }
 
-static void bench_size(unsigned int n)
+static bool bench_grows(void)
+{
+	bool grows;
+
+	rcu_read_lock();
+	grows = rcu_access_pointer(rcu_dereference(bench_table.tbl)->future_tbl);
+	rcu_read_unlock();
+	return grows;
+}
+
+static int bench_rhashtable(unsigned int n)
+{
+	int ret = rhashtable_init(&bench_table, &bench_params);
+	u64 start, loops;
+
+	if (ret)
+		return ret;
+	bench_nodes = 0;
+	start = rdtsc_ordered();
+	loops = bench_insert("rhashtable insert", op_rhashtable_insert, n);
+	/* Ours grows in its insertions, this one in a work item too. */
+	do {
+		flush_work(&bench_table.run_work);
+	} while (bench_grows());
+	bench_figure("rhashtable insert, its work item with it", n,
+		     rdtsc_ordered() - start - 2 * loops);
+	bench("rhashtable hit", op_rhashtable_get, 0, n);
+	bench("rhashtable miss", op_rhashtable_get, n, n);
+	rhashtable_free_and_destroy(&bench_table, bench_node_free, NULL);
+	return bench_nodes == n ? 0 : -ENOMEM;
+}
+
+static int bench_size(unsigned int n)
 {
 	u64 start;
 
-	bench("klp_shadow_alloc", op_klp_alloc, 0, n);
+	bench_insert("klp_shadow_alloc", op_klp_alloc, n);
 	bench("klp_shadow_get hit", op_klp_get, 0, n);
 	bench("klp_shadow_get miss", op_klp_get, n, n);
 	start = rdtsc_ordered();
 	klp_shadow_free_all(BENCH_ID, NULL);
 	bench_figure("klp_shadow_free_all, each", n, rdtsc_ordered() - start);
 
-	bench("umbra_alloc", op_alloc, 0, n);
+	bench_insert("umbra_alloc", op_alloc, n);
 	bench("umbra_get hit", op_get, 0, n);
 	bench("umbra_get miss", op_get, n, n);
 	bench("umbra_get_rcu hit", op_get_rcu, 0, n);
@@ -140,6 +255,7 @@ static void bench_size(unsigned int n)
 		     rdtsc_ordered() - start);
 	/* Reclaims, and lets the next size begin with nothing pending. */
 	umbra_barrier();
+	return bench_rhashtable(n);
 }
 
 /* What any insertion of that size pays: its memory. */
@@ -161,7 +277,7 @@ static noinline void op_kzalloc(unsigned int i)
 
 static void bench_memory(unsigned int n)
 {
-	bench("kzalloc of an entry", op_kzalloc, 0, n);
+	bench_insert("kzalloc of an entry", op_kzalloc, n);
 	while (memory) {
 		void **piece = memory;
 
@@ -177,27 +293,36 @@ module_param(sections, uint, 0444);
 MODULE_PARM_DESC(sections, "how many shadows to look for the longest section with; 0: do not");
 
 /*
- * umbra.ko turns preemption off by two functions, and never interrupts. Probes on
- * them see each section begin and end; what they cost themselves is the shortest
- * section, and taken off.
+ * umbra.ko turns preemption off by two functions, and interrupts in the drop-in only.
+ * Probes on the two see each section begin and end; what they cost themselves is the
+ * shortest section, and taken off, for those inside of another section too.
  */
 static u64 section_start, section_longest, section_shortest = ~0ULL;
+static unsigned int section_depth, section_inner;
 
 static int section_begins(struct kprobe *probe, struct pt_regs *regs)
 {
-	section_start = rdtsc_ordered();
+	if (section_depth++)
+		section_inner++;
+	else
+		section_start = rdtsc_ordered();
 	return 0;
 }
 
 static int section_ends(struct kprobe *probe, struct pt_regs *regs)
 {
 	u64 length = rdtsc_ordered() - section_start;
+	u64 probes = section_inner * 2 * section_shortest;
 
-	if (section_start) {
-		section_longest = max(section_longest, length);
+	/* The first may have begun before the probes were there. */
+	if (!section_depth || --section_depth)
+		return 0;
+	if (section_inner)
+		length -= min(length, probes);
+	else
 		section_shortest = min(section_shortest, length);
-	}
-	section_start = 0;
+	section_longest = max(section_longest, length);
+	section_inner = 0;
 	return 0;
 }
 
@@ -213,13 +338,74 @@ static void section_figure(const char *name)
 	section_longest = 0;
 }
 
+/* The longest call for one of n objects, by itself: interrupts are off for it. */
+static u64 bench_longest(bench_op_t op, unsigned int n, u64 *shortest)
+{
+	u64 longest = 0;
+	unsigned int i;
+
+	*shortest = ~0ULL;
+	for (i = 0; i < n; i++) {
+		u64 length, start;
+
+		local_irq_disable();
+		start = rdtsc_ordered();
+		op(i);
+		length = rdtsc_ordered() - start;
+		local_irq_enable();
+		longest = max(longest, length);
+		*shortest = min(*shortest, length);
+		if (i % BENCH_STRETCH == 0)
+			cond_resched();
+	}
+	return longest;
+}
+
+static void op_destruct(void *obj, void *data)
+{
+	barrier_data(data);
+}
+
+static noinline void op_drop_in_alloc(unsigned int i)
+{
+	barrier_data(umbra_klp_shadow_alloc(bench_key(i), BENCH_DROP_IN, 8,
+					    GFP_ATOMIC, NULL, NULL));
+}
+
+static noinline void op_drop_in_free(unsigned int i)
+{
+	umbra_klp_shadow_free(bench_key(i), BENCH_DROP_IN, op_destruct);
+}
+
+/* The drop-in is what turns interrupts off: for all of a call, nearly. */
+static void bench_irqs_off(unsigned int n)
+{
+	u64 nothing, shortest, longest;
+
+	bench_longest(op_nothing, 1000, &nothing);
+	longest = bench_longest(op_drop_in_alloc, n, &shortest);
+	bench_figure("interrupts off, longest, drop-in alloc", 1, longest - nothing);
+	longest = bench_longest(op_drop_in_free, n, &shortest);
+	bench_figure("interrupts off, longest, drop-in free and each of its free_all",
+		     1, longest - nothing);
+	umbra_barrier();
+	longest = bench_longest(op_rhashtable_insert, n, &shortest);
+	bench_figure("longest rhashtable insert", 1, longest - nothing);
+}
+
 static int bench_sections(unsigned int n)
 {
 	struct kprobe *probes[] = { &section_probes[0], &section_probes[1] };
-	u64 longest = 0, shortest = ~0ULL;
+	u64 longest, shortest;
 	unsigned int i;
-	int ret = register_kprobes(probes, ARRAY_SIZE(probes));
+	int ret = rhashtable_init(&bench_table, &bench_params);
 
+	if (ret)
+		return ret;
+	bench_irqs_off(n);
+	rhashtable_free_and_destroy(&bench_table, bench_node_free, NULL);
+
+	ret = register_kprobes(probes, ARRAY_SIZE(probes));
 	if (ret)
 		return ret;
 	for (i = 0; i < n; i++)
@@ -231,23 +417,19 @@ static int bench_sections(unsigned int n)
 	umbra_barrier();
 	section_figure("longest section, reclaiming those");
 	/* A lookup is one section, which is an inline of the kernel's. */
-	for (i = 0; i < n; i++) {
-		u64 length, start;
-
-		local_irq_disable();
-		start = rdtsc_ordered();
-		op_get(i);
-		length = rdtsc_ordered() - start;
-		local_irq_enable();
-		longest = max(longest, length);
-		shortest = min(shortest, length);
-	}
+	longest = bench_longest(op_get, n, &shortest);
 	bench_figure("longest umbra_get, over the shortest", 1, longest - shortest);
 	section_longest = 0;
 	umbra_free_all(type, NULL);
 	section_figure("longest section, umbra_free_all");
 	umbra_barrier();
 	section_figure("longest section, reclaiming all");
+	for (i = 0; i < n; i++)
+		op_drop_in_alloc(i);
+	section_longest = 0;
+	umbra_klp_shadow_free_all(BENCH_DROP_IN, op_destruct);
+	section_figure("longest section, the drop-in's free_all with a destructor");
+	umbra_barrier();
 	unregister_kprobes(probes, ARRAY_SIZE(probes));
 	return 0;
 }
@@ -280,8 +462,8 @@ static void bench_hook(const char *name, unsigned int from)
 {
 	u64 cycles;
 
-	bench_loop(op_call, from, from + CALLS);
-	cycles = bench_loop(op_call, from, from + CALLS);
+	bench_loop(op_call, from, from + CALLS, 1);
+	cycles = bench_loop(op_call, from, from + CALLS, 1);
 	bench_figure(name, CALLS, cycles > plain ? cycles - plain : 0);
 }
 
@@ -326,8 +508,8 @@ static int bench_hooks(void)
 {
 	int ret;
 
-	bench_loop(op_call, 0, CALLS);
-	plain = bench_loop(op_call, 0, CALLS);
+	bench_loop(op_call, 0, CALLS, 1);
+	plain = bench_loop(op_call, 0, CALLS, 1);
 	ret = umbra_enable_patch(&patch);
 	if (ret)
 		return ret;
@@ -355,7 +537,9 @@ static int __init bench_init(void)
 			ret = -EINVAL;
 			goto out;
 		}
-		bench_size(sizes[i]);
+		ret = bench_size(sizes[i]);
+		if (ret)
+			goto out;
 	}
 	bench_memory(1000);
 	ret = sections ? bench_sections(sections) : 0;

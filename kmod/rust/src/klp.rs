@@ -3,10 +3,11 @@
 
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 
-use umbra_shadow::{AllocError, AllocFlags, Dtor};
+use umbra_shadow::{AllocError, AllocFlags, Dtor, Smr};
 
 use crate::ffi::Ctor;
 use crate::global::global;
+use crate::platform::Kernel;
 use crate::shadows::{construct, errno};
 
 /// Attaches a variable: 0, or `-EEXIST` with the data that is there in `data`, or
@@ -41,7 +42,8 @@ unsafe extern "C" fn umbra_rs_klp_new(
     result
 }
 
-/// Frees every variable of an id one by one, by `free`.
+/// Frees every variable of an id one by one, by `free`. Preemption is off for those of
+/// one segment, a thousand or so, at a time.
 ///
 /// # Safety
 /// `free` detaches the variable of the object and id that it is given.
@@ -51,10 +53,11 @@ unsafe extern "C" fn umbra_rs_klp_free_all(
     free: unsafe extern "C" fn(*mut c_void, c_ulong, Option<Dtor>),
     dtor: Option<Dtor>,
 ) {
-    let guard = global().shadows.pin();
-    if let Some(table) = global().shadows.find(id, &guard) {
+    // A handle of its own keeps the table from one segment to the next.
+    let table = global().shadows.find(id, &Kernel.pin()).cloned();
+    if let Some(table) = table {
         table.for_each(|obj, _| {
-            // SAFETY: the caller's function; the guard keeps what the walk holds
+            // SAFETY: the caller's function; the walk's guard keeps what it holds
             // while the variables go.
             unsafe { free(core::ptr::without_provenance_mut(obj), id, dtor) }
         });
