@@ -72,13 +72,24 @@ fn miri_flags(from: u64) -> String {
     )
 }
 
-/// The stress tests under ThreadSanitizer, which knows of no fence: crossbeam-epoch
-/// has a configuration without those, and ours are in the suppressions.
+/// The stress tests under ThreadSanitizer.
+///
+/// It knows of no fence: crossbeam-epoch has a configuration without those, and ours
+/// are in the suppressions. Nor does it see what mimalloc does, which is C and not
+/// compiled for it: a block that goes from one thread to another by way of mimalloc
+/// is a race to it. So memory comes from the global allocator, which it knows.
 pub(crate) fn tsan(paths: &Paths, args: &DeepArgs) -> Result<Tests> {
     nightly("ThreadSanitizer", &["rust-src"])?;
     let suppressions = paths.root().join("xtask/src/tsan.supp");
     let build = || {
-        let extra = ["-Zbuild-std", "--target", TARGET];
+        let extra = [
+            "-Zbuild-std",
+            "--target",
+            TARGET,
+            "--no-default-features",
+            "--features",
+            "std",
+        ];
         let mut command = stress(paths, "tsan", &["test"], &extra)?;
         command.env(
             "RUSTFLAGS",
@@ -223,6 +234,7 @@ fn help(name: &str, log: &Path) -> String {
         "shuttle" => {
             "\nthe schedule stands there: UMBRA_SHUTTLE_REPLAY=… cargo test in shuttle-tests/ repeats it"
         }
+        "tsan" => "\neach report there begins with `WARNING: ThreadSanitizer`",
         _ => "",
     };
     format!("the whole output is in {}{again}", log.display())
