@@ -15,24 +15,23 @@ use std::sync::Mutex as StdMutex;
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 use loom::thread::ThreadId;
-use umbra_shadow::lanes::{self, Lanes, Scheme};
-use umbra_shadow::{AllocFlags, Link, Memory, Platform, Smr, Table};
+use umbra_shadow::{AllocFlags, Memory};
 
 use crate::blocks::Blocks;
-use crate::lists::Reclaiming;
-use crate::payload::{FLAGS, Payload};
+use crate::lists::{Below, Over};
 
 /// crossbeam-epoch as a platform, for one execution of a model.
+pub type RealEpoch = Over<Crossbeam>;
+
+/// A collector of its own, and memory that loom watches.
 #[derive(Clone)]
-pub struct RealEpoch(StdArc<Shared>);
+pub struct Crossbeam(StdArc<Shared>);
 
 struct Shared {
     // Before the collector: a handle must not outlive the last chance to be
     // taken off its list.
     handles: StdMutex<Handles>,
     collector: Collector,
-    lanes: StdArc<Lanes>,
-    reclaiming: Reclaiming,
     blocks: Blocks,
 }
 
@@ -44,72 +43,26 @@ struct Handles(HashMap<ThreadId, LocalHandle>);
 unsafe impl Send for Handles {}
 
 impl RealEpoch {
-    /// A collector for one execution.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(StdArc::new(Shared {
-            handles: StdMutex::default(),
-            collector: Collector::new(),
-            lanes: StdArc::default(),
-            reclaiming: Reclaiming::default(),
-            blocks: Blocks::default(),
-        }))
-    }
-
-    /// A table on it, of payloads.
-    #[must_use]
-    pub fn table(&self) -> Table<Self> {
-        let dtor = Some(Payload::DESTROY);
-        Table::with_dtor(self.clone(), 1, dtor, FLAGS).expect("the model's memory does not run out")
-    }
-
     /// Gives up this thread's place in the collector, as its end would.
     pub fn depart(&self) {
         let thread = loom::thread::current().id();
-        let handle = self.0.handles.lock().unwrap().0.remove(&thread);
+        let handle = self.below.0.handles.lock().unwrap().0.remove(&thread);
         drop(handle);
     }
 }
 
-impl Default for RealEpoch {
+impl Default for Crossbeam {
     fn default() -> Self {
-        Self::new()
+        Self(StdArc::new(Shared {
+            handles: StdMutex::default(),
+            collector: Collector::new(),
+            blocks: Blocks::default(),
+        }))
     }
 }
 
-impl Scheme for RealEpoch {
-    type Lanes = StdArc<Lanes>;
-
-    fn lanes(&self) -> StdArc<Lanes> {
-        StdArc::clone(&self.0.lanes)
-    }
-
-    unsafe fn defer(&self, f: impl FnOnce() + 'static) {
-        let guard = self.pin();
-        // SAFETY: the caller's contract.
-        unsafe { guard.defer_unchecked(f) };
-        guard.flush();
-    }
-
-    fn flush(&self) {
-        self.pin().flush();
-    }
-
-    fn enter(&self) -> bool {
-        self.0.reclaiming.enter()
-    }
-
-    fn leave(&self) {
-        self.0.reclaiming.leave();
-    }
-
-    fn relax(&self) {
-        loom::thread::yield_now();
-    }
-}
-
-// SAFETY: what userspace does, over a collector that is this execution's.
-unsafe impl Smr for RealEpoch {
+// SAFETY: crossbeam's own promise, over a collector that is this execution's.
+unsafe impl Below for Crossbeam {
     type Guard = Guard;
 
     fn pin(&self) -> Guard {
@@ -123,22 +76,20 @@ unsafe impl Smr for RealEpoch {
         guard
     }
 
-    unsafe fn retire(&self, link: NonNull<Link>) {
+    unsafe fn defer(&self, f: impl FnOnce() + 'static) {
+        let guard = self.pin();
         // SAFETY: the caller's contract.
-        unsafe { lanes::retire(self, link) }
+        unsafe { guard.defer_unchecked(f) };
+        guard.flush();
     }
 
-    fn assist(&self) {
-        lanes::assist(self);
-    }
-
-    fn barrier(&self) {
-        lanes::barrier(self);
+    fn flush(&self) {
+        self.pin().flush();
     }
 }
 
 // SAFETY: as of `Blocks`.
-unsafe impl Memory for RealEpoch {
+unsafe impl Memory for Crossbeam {
     fn alloc_zeroed(&self, layout: Layout, _flags: AllocFlags) -> Option<NonNull<u8>> {
         self.0.blocks.alloc_zeroed(layout)
     }
@@ -146,12 +97,5 @@ unsafe impl Memory for RealEpoch {
     unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's contract is the same.
         unsafe { self.0.blocks.dealloc(ptr, layout) }
-    }
-}
-
-impl Platform for RealEpoch {
-    fn relax(&self, _flags: AllocFlags, _round: u32) -> bool {
-        loom::thread::yield_now();
-        true
     }
 }

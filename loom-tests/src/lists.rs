@@ -1,6 +1,10 @@
 //! What userspace has between a retirement and its destructor
-//! (`shadow/src/lanes.rs`), over the model's own grace periods: crossbeam-epoch's
-//! many steps would leave no room for those of the lists.
+//! (`shadow/src/lanes.rs`), over a scheme for one execution of a model.
+//!
+//! | platform | the scheme below | shows |
+//! |---|---|---|
+//! | [`Lists`] | the tracked platform's guards | the lists' own steps: crossbeam-epoch's many would leave no room for them |
+//! | [`RealEpoch`](crate::RealEpoch) | crossbeam-epoch | that table, lists and scheme fit together |
 
 use std::alloc::Layout;
 use std::collections::HashSet;
@@ -10,37 +14,82 @@ use std::sync::Mutex as StdMutex;
 
 use loom::thread::ThreadId;
 use umbra_shadow::lanes::{self, Lanes, Scheme};
-use umbra_shadow::{AllocFlags, Link, Memory, Platform, Smr};
+use umbra_shadow::{AllocFlags, Link, Memory, Platform, Smr, Table};
 
 use crate::platform::{Guard, Tracked};
+use crate::scene;
 
-/// The lists over the tracked platform.
+/// What is under the lists.
+///
+/// # Safety
+/// `defer` keeps its promise, on which [`Smr`] is built.
+pub unsafe trait Below: Memory + Clone + Send + Sync + 'static {
+    /// [`Smr::Guard`].
+    type Guard;
+
+    /// [`Smr::pin`].
+    fn pin(&self) -> Self::Guard;
+
+    /// [`Scheme::defer`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn defer(&self, f: impl FnOnce() + 'static);
+
+    /// [`Scheme::flush`].
+    fn flush(&self);
+}
+
+/// The lists over a scheme.
 #[derive(Clone, Default)]
-pub struct Lists {
-    tracked: Tracked,
+pub struct Over<B> {
+    pub(crate) below: B,
     lanes: StdArc<Lanes>,
     reclaiming: StdArc<Reclaiming>,
 }
 
+/// The lists over the tracked platform.
+pub type Lists = Over<Tracked>;
+
 /// Threads in the midst of a reclaim; loom does not see this.
 #[derive(Default)]
-pub(crate) struct Reclaiming(StdMutex<HashSet<ThreadId>>);
+struct Reclaiming(StdMutex<HashSet<ThreadId>>);
 
-impl Reclaiming {
-    /// [`Scheme::enter`].
-    pub(crate) fn enter(&self) -> bool {
-        let thread = loom::thread::current().id();
-        self.0.lock().unwrap().insert(thread)
-    }
-
-    /// [`Scheme::leave`].
-    pub(crate) fn leave(&self) {
-        let thread = loom::thread::current().id();
-        self.0.lock().unwrap().remove(&thread);
+impl<B: Below + Default> Over<B> {
+    /// A platform for one execution of a model.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
-impl Scheme for Lists {
+impl<B: Below> Over<B> {
+    /// A table on it, of payloads.
+    #[must_use]
+    pub fn table(&self) -> Table<Self> {
+        scene::table(self)
+    }
+}
+
+// SAFETY: what `Tracked` is given runs after the guards of then.
+unsafe impl Below for Tracked {
+    type Guard = Guard;
+
+    fn pin(&self) -> Guard {
+        Smr::pin(self)
+    }
+
+    unsafe fn defer(&self, f: impl FnOnce() + 'static) {
+        // SAFETY: the caller's contract.
+        unsafe { self.after_guards(f) }
+    }
+
+    fn flush(&self) {
+        self.reclaim();
+    }
+}
+
+impl<B: Below> Scheme for Over<B> {
     type Lanes = StdArc<Lanes>;
 
     fn lanes(&self) -> StdArc<Lanes> {
@@ -49,19 +98,21 @@ impl Scheme for Lists {
 
     unsafe fn defer(&self, f: impl FnOnce() + 'static) {
         // SAFETY: the caller's contract.
-        unsafe { self.tracked.after_guards(f) }
+        unsafe { self.below.defer(f) }
     }
 
     fn flush(&self) {
-        self.tracked.reclaim();
+        self.below.flush();
     }
 
     fn enter(&self) -> bool {
-        self.reclaiming.enter()
+        let thread = loom::thread::current().id();
+        self.reclaiming.0.lock().unwrap().insert(thread)
     }
 
     fn leave(&self) {
-        self.reclaiming.leave();
+        let thread = loom::thread::current().id();
+        self.reclaiming.0.lock().unwrap().remove(&thread);
     }
 
     fn relax(&self) {
@@ -69,12 +120,13 @@ impl Scheme for Lists {
     }
 }
 
-// SAFETY: as of `Tracked`; the lists hand each link on once.
-unsafe impl Smr for Lists {
-    type Guard = Guard;
+// SAFETY: a link is deferred after its retirement, so it is ripe after every guard
+// of then; the lists hand each one on once.
+unsafe impl<B: Below> Smr for Over<B> {
+    type Guard = B::Guard;
 
-    fn pin(&self) -> Guard {
-        self.tracked.pin()
+    fn pin(&self) -> B::Guard {
+        self.below.pin()
     }
 
     unsafe fn retire(&self, link: NonNull<Link>) {
@@ -91,20 +143,21 @@ unsafe impl Smr for Lists {
     }
 }
 
-// SAFETY: as of `Tracked`.
-unsafe impl Memory for Lists {
+// SAFETY: the memory of what is below.
+unsafe impl<B: Below> Memory for Over<B> {
     fn alloc_zeroed(&self, layout: Layout, flags: AllocFlags) -> Option<NonNull<u8>> {
-        self.tracked.alloc_zeroed(layout, flags)
+        self.below.alloc_zeroed(layout, flags)
     }
 
     unsafe fn dealloc(&self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's contract is the same.
-        unsafe { self.tracked.dealloc(ptr, layout) }
+        unsafe { self.below.dealloc(ptr, layout) }
     }
 }
 
-impl Platform for Lists {
-    fn relax(&self, flags: AllocFlags, round: u32) -> bool {
-        Platform::relax(&self.tracked, flags, round)
+impl<B: Below> Platform for Over<B> {
+    fn relax(&self, _flags: AllocFlags, _round: u32) -> bool {
+        loom::thread::yield_now();
+        true
     }
 }

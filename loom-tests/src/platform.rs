@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
 
 use crate::blocks::Blocks;
-use crate::payload::{FLAGS, Payload};
+use crate::scene;
 
 /// The model's reclamation scheme and memory.
 ///
@@ -84,8 +84,7 @@ impl Tracked {
     /// A table on this platform, of payloads.
     #[must_use]
     pub fn table(&self) -> Table<Self> {
-        let dtor = Some(Payload::DESTROY);
-        Table::with_dtor(self.clone(), 1, dtor, FLAGS).expect("the model's memory does not run out")
+        scene::table(self)
     }
 
     /// Reclaims what waits for nobody any more. A link that asks for another

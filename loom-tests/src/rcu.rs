@@ -25,7 +25,7 @@ use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
 
 use crate::blocks::Blocks;
-use crate::payload::{FLAGS, Payload};
+use crate::scene;
 
 /// The kernel, for one execution of a model.
 #[derive(Clone)]
@@ -74,8 +74,7 @@ impl Rcu {
     /// A table in it.
     #[must_use]
     pub fn table(&self) -> Table<Self> {
-        let dtor = Some(Payload::DESTROY);
-        Table::with_dtor(self.clone(), 1, dtor, FLAGS).expect("the model's memory does not run out")
+        scene::table(self)
     }
 
     /// `synchronize_rcu()`.

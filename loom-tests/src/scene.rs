@@ -14,6 +14,12 @@ pub fn with_table(f: impl Fn(&Table<Tracked>)) {
     finish(&platform, table);
 }
 
+/// A table of payloads on a platform.
+pub(crate) fn table<P: Platform>(platform: &P) -> Table<P> {
+    let dtor = Some(Payload::DESTROY);
+    Table::with_dtor(platform.clone(), 1, dtor, FLAGS).expect("the model's memory does not run out")
+}
+
 /// Ends an execution: nothing may be left of a table.
 pub fn finish<P: Platform>(platform: &P, table: Table<P>) {
     free_all(&table);
