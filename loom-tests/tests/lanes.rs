@@ -7,22 +7,18 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use umbra_loom::{FLAGS, Lists, Payload, explore, finish, free, spawn};
-use umbra_shadow::{Link, Progress, Smr, Table};
+use umbra_loom::{Lists, Payload, explore, finish, free, spawn};
+use umbra_shadow::{Link, Progress, Smr};
 
 const A: usize = 0x1000;
 const B: usize = 0x2000;
-
-fn table(platform: &Lists) -> Table<Lists> {
-    Table::with_dtor(platform.clone(), 1, Some(Payload::DESTROY), FLAGS).unwrap()
-}
 
 /// G8: who destroys a variable sees all that was done to it before it was freed.
 #[test]
 fn g8_a_free_against_who_destroys_it() {
     explore("alloc, free | assist", None, || {
         let platform = Lists::default();
-        let table = table(&platform);
+        let table = platform.table();
         let assists = spawn(&table, |t| t.platform().assist());
         assert!(Payload::put(&table, A, 1));
         assert!(free(&table, A));
@@ -36,7 +32,7 @@ fn g8_a_free_against_who_destroys_it() {
 fn g8_two_frees_and_who_destroys_them() {
     explore("free | free, by the lists", Some(3), || {
         let platform = Lists::default();
-        let table = table(&platform);
+        let table = platform.table();
         assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));
         let frees = spawn(&table, |t| assert!(free(t, A)));
         assert!(free(&table, B));
@@ -49,34 +45,71 @@ fn g8_two_frees_and_who_destroys_them() {
 #[repr(C)]
 struct Node {
     link: Link,
-    /// How often it asks for another grace period.
-    again: u64,
-    /// How often it was asked.
-    marked: UnsafeCell<u64>,
+    platform: Lists,
+    further: Further,
+    /// How often it is to be reclaimed.
+    rounds: u64,
+    /// How often it has been.
+    reclaimed: UnsafeCell<u64>,
+}
+
+/// How a node gets another grace period.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Further {
+    /// It answers that it needs one.
+    Asks,
+    /// It is retired again, as a type's link is by its own rounds.
+    Retires,
 }
 
 impl Node {
-    fn new(again: u64) -> Box<Self> {
+    fn new(platform: &Lists, rounds: u64, further: Further) -> Box<Self> {
         Box::new(Self {
             link: Link::new(Self::reclaim),
-            again,
-            marked: UnsafeCell::new(0),
+            platform: platform.clone(),
+            further,
+            rounds,
+            reclaimed: UnsafeCell::new(0),
         })
+    }
+
+    fn link(&self) -> NonNull<Link> {
+        NonNull::from(self).cast()
     }
 
     unsafe fn reclaim(link: NonNull<Link>) -> Progress {
         // SAFETY: a node's link; the model keeps the node.
         let node = unsafe { link.cast::<Self>().as_ref() };
-        // SAFETY: whoever reclaims a link is alone with it.
-        let marked = node.marked.with_mut(|v| unsafe {
+        // SAFETY: whoever reclaims a link is alone with it: the model proves it.
+        let reclaimed = node.reclaimed.with_mut(|v| unsafe {
             *v += 1;
             *v
         });
-        if marked > node.again {
-            Progress::Done
-        } else {
-            Progress::Again
+        if reclaimed < node.rounds {
+            if node.further == Further::Asks {
+                return Progress::Again;
+            }
+            // SAFETY: it was taken from the lists, and is this call's.
+            unsafe { node.platform.retire(link) }
         }
+        Progress::Done
+    }
+
+    fn reclaimed(&self) -> u64 {
+        // SAFETY: the model asks when nobody reclaims it any more.
+        self.reclaimed.with(|v| unsafe { *v })
+    }
+}
+
+/// A link on its way to the thread that retires it.
+struct Sent(NonNull<Link>);
+
+// SAFETY: that thread alone uses it until it is retired.
+unsafe impl Send for Sent {}
+
+impl Sent {
+    fn link(self) -> NonNull<Link> {
+        self.0
     }
 }
 
@@ -85,18 +118,17 @@ impl Node {
 fn g9_another_grace_period_needs_no_other_retirement() {
     explore("retire, of a link that asks again | assist", None, || {
         let platform = Lists::default();
-        let node = Node::new(1);
+        let node = Node::new(&platform, 2, Further::Asks);
         let assists = {
             let platform = platform.clone();
             thread::spawn(move || platform.assist())
         };
         // SAFETY: the node stays until the end, and is retired once.
-        unsafe { platform.retire(NonNull::from(&*node).cast()) };
+        unsafe { platform.retire(node.link()) };
         assists.join().unwrap();
         platform.assist();
         platform.assist();
-        // SAFETY: it has been taken apart.
-        assert_eq!(node.marked.with(|v| unsafe { *v }), 2);
+        assert_eq!(node.reclaimed(), 2);
     });
 }
 
@@ -106,17 +138,36 @@ fn g9_another_grace_period_needs_no_other_retirement() {
 fn g8_a_barrier_against_who_destroys() {
     explore("retire, barrier | assist", None, || {
         let platform = Lists::default();
-        let node = Node::new(0);
+        let node = Node::new(&platform, 1, Further::Asks);
         let assists = {
             let platform = platform.clone();
             thread::spawn(move || platform.assist())
         };
         // SAFETY: the node stays until the end, and is retired once.
-        unsafe { platform.retire(NonNull::from(&*node).cast()) };
+        unsafe { platform.retire(node.link()) };
         platform.barrier();
-        // SAFETY: it has been taken apart.
-        assert_eq!(node.marked.with(|v| unsafe { *v }), 1);
+        assert_eq!(node.reclaimed(), 1);
         assists.join().unwrap();
+    });
+}
+
+/// G8: a barrier finds what was retired before it, also what another barrier made late:
+/// a link that was counted in the lane that is not current any more, and that its own
+/// reclaim retires twice more, so that it changes lanes.
+#[test]
+fn g8_a_barrier_after_a_retire_against_a_barrier() {
+    explore("retire | barrier, barrier", Some(2), || {
+        let platform = Lists::default();
+        let node = Node::new(&platform, 3, Further::Retires);
+        let retires = {
+            let (platform, sent) = (platform.clone(), Sent(node.link()));
+            // SAFETY: the node stays until the end, and is retired once.
+            thread::spawn(move || unsafe { platform.retire(sent.link()) })
+        };
+        platform.barrier();
+        retires.join().unwrap();
+        platform.barrier();
+        assert_eq!(node.reclaimed(), 3);
     });
 }
 
