@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Model, Outcome, Verdict, remove};
 use crate::error::{Error, Result};
-use crate::mutate::{self, Place, prepare};
+use crate::mutate::{self, Place, prepare, read_to_show};
 use crate::paths::{self, Paths};
 use crate::pool::{self, Ended, Source, Work};
 use crate::ui::{self, clip};
@@ -52,7 +52,7 @@ pub(crate) fn show(
     outcome: &Outcome,
     mutants: &[String],
 ) -> Result<()> {
-    let tree = prepare(paths)?;
+    let tree = prepare(paths, read_to_show(paths.root())?)?;
     let same = tree.models.iter().find(|m| m.id() == model.id());
     match same {
         Some(model) => of(paths, &tree, model, mutants),

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-pub(crate) use mutants::Place;
+pub(crate) use mutants::{Place, read_to_show};
 pub(crate) use tree::{Tree, prepare};
 
 use crate::error::{Error, Result};
@@ -116,7 +116,7 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
         ui::note("nothing that was changed has an ordering or a named mutant");
         return Ok(0);
     }
-    let tree = prepare(paths)?;
+    let tree = prepare(paths, mutants::read(paths.root())?)?;
     let mut verdicts = Verdicts::open(paths, &tree, args.fresh)?;
     runner::baseline(paths, &tree, &mut verdicts)?;
     if let Some(key) = &args.show {

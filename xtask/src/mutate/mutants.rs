@@ -156,6 +156,22 @@ pub(crate) const FOLDERS: &[&str] = &["shadow/src", "state/src"];
 
 /// Reads the sources and the books of a checkout.
 pub(crate) fn read(root: &Path) -> Result<Catalogue> {
+    catalogue(sources(root)?, book(root)?)
+}
+
+/// As [`read`]; without the books, if they do not hold for these sources.
+///
+/// A model that went red is to show its schedule: what made it red is often a change
+/// that makes a book stale too, and a schedule needs the sites only.
+pub(crate) fn read_to_show(root: &Path) -> Result<Catalogue> {
+    match read(root) {
+        Err(Error::Stale { .. }) => catalogue(sources(root)?, Book::default()),
+        other => other,
+    }
+}
+
+/// The files of the lock-free code, and what is found in each.
+fn sources(root: &Path) -> Result<Vec<(String, String, Found)>> {
     let mut files = Vec::new();
     for folder in FOLDERS {
         walk(&root.join(folder), "rs", &mut files)?;
@@ -174,6 +190,11 @@ pub(crate) fn read(root: &Path) -> Result<Catalogue> {
         })?;
         read.push((file, text, found));
     }
+    Ok(read)
+}
+
+/// The books as one.
+fn book(root: &Path) -> Result<Book> {
     let mut books = Vec::new();
     walk(&root.join("loom-tests/mutants"), "toml", &mut books)?;
     let mut book = Book::default();
@@ -187,7 +208,7 @@ pub(crate) fn read(root: &Path) -> Result<Catalogue> {
         book.mutant.extend(part.mutant);
         book.reason.extend(part.reason);
     }
-    catalogue(read, book)
+    Ok(book)
 }
 
 fn walk(dir: &Path, ending: &str, files: &mut Vec<std::path::PathBuf>) -> Result<()> {
@@ -477,6 +498,34 @@ mod tests {
             let error = with(&NAMED.replace(from, to)).expect_err("stale");
             assert!(error.to_string().contains("never-stored"), "{error}");
         }
+    }
+
+    /// Who weakens what a named mutant quotes gets the schedule of the red model all the
+    /// same, with the same sites.
+    #[test]
+    fn a_stale_book_does_not_take_the_schedule_away() {
+        let root = tempfile::tempdir().expect("a folder");
+        for folder in ["shadow/src", "state/src", "loom-tests/mutants"] {
+            fs::create_dir_all(root.path().join(folder)).expect("made");
+        }
+        let write = |file: &str, text: &str| {
+            fs::write(root.path().join(file), text).expect("written");
+        };
+        write("loom-tests/mutants/state.toml", NAMED);
+        write("state/src/a.rs", TEXT);
+        let named = |all: &Catalogue| keys(all).contains(&"never-stored");
+        let before = read_to_show(root.path()).expect("the book holds");
+        assert!(named(&before));
+        write("state/src/a.rs", &TEXT.replace("Release", "Relaxed"));
+        assert!(matches!(read(root.path()), Err(Error::Stale { .. })));
+        let after = read_to_show(root.path()).expect("the sites are found");
+        assert!(!named(&after));
+        assert_eq!(after.places.len(), before.places.len());
+        write("loom-tests/mutants/state.toml", "[[mutant]]\nname = 1\n");
+        assert!(
+            read_to_show(root.path()).is_err(),
+            "a broken book is one still"
+        );
     }
 
     #[test]

@@ -51,8 +51,7 @@ pub(crate) struct Tree {
 }
 
 /// Makes the copy, or brings it up to date, and builds it.
-pub(crate) fn prepare(paths: &Paths) -> Result<Tree> {
-    let catalogue = mutants::read(paths.root())?;
+pub(crate) fn prepare(paths: &Paths, catalogue: Catalogue) -> Result<Tree> {
     let root = paths.dir("mutate/tree")?;
     let mut kept = BTreeSet::new();
     let mut content = String::new();
