@@ -158,8 +158,8 @@ impl<P: Platform> Body<P> {
         let index = hash as usize & mask;
         // By the mask and not by the index: so it is guessed rightly.
         if mask < 1 << PAGE_BITS {
-            // Acquire: pairs with the release in `make_slot`, which comes before the
-            // proposal that the mask was raised for: `near` has a page by then.
+            // Acquire: pairs with the release in `set_near`, which comes before the mask is
+            // raised for the first time: `near` has a page by then.
             let near = self.near.load(Ordering::Acquire);
             #[cfg(loom)]
             assert!(index == 0 || !core::ptr::eq(near, &self.none), "no page");
@@ -192,14 +192,14 @@ impl<P: Platform> Body<P> {
         let at = index >> PAGE_BITS;
         // SAFETY: `make` hands fresh memory to be filled.
         let init = |page: *mut Page<P>| unsafe { fill(page, null) };
-        let Some(page) = make(&self.pages[at], platform, flags, init) else {
-            return false;
-        };
-        if at == 0 {
-            // Release: pairs with the acquire in `slot_value`: the page is filled.
-            self.near.store(page.cast(), Ordering::Release);
-        }
-        true
+        make(&self.pages[at], platform, flags, init).is_some()
+    }
+
+    /// Lets lookups find the first page, which `slot` is the first of.
+    pub(super) fn set_near(&self, slot: &AtomicPtr<Segment<P>>) {
+        let first = core::ptr::from_ref(slot).cast_mut();
+        // Release: pairs with the acquire in `slot_value`: the page is filled.
+        self.near.store(first, Ordering::Release);
     }
 
     /// Gives the pages back.

@@ -18,7 +18,7 @@ impl<P: Platform> Body<P> {
     /// be one heir too far to the left, unless the mask is still the same after.
     #[inline(always)]
     pub(super) fn glance(&self, hash: u64) -> Option<(Line<'_>, usize)> {
-        // Acquire: as in `lines`.
+        // Acquire: pairs with the exchange in `publish`: `near` has a page if this needs one.
         let mask = self.mask.load(Ordering::Acquire);
         let tagged = self.slot_value(hash, mask);
         // SAFETY: found in the directory under the caller's guard, which outlives

@@ -166,29 +166,36 @@ impl<P: Platform> Body<P> {
     unsafe fn publish(&self, lines: &Lines<P>, heirs: &Heirs<P>, hash: u64, core: &Core<P>) {
         let depth = lines.depth;
         let index = low_bits(hash, depth);
+        // The proposer made the pages of both.
+        let Some(first) = self.slot(index) else {
+            return;
+        };
+        if depth == 0 {
+            self.set_near(first);
+        }
         let mut heir_depth = depth;
         if !heirs.second.is_null() {
             heir_depth += 1;
-            let second = heirs.second.map_addr(|a| a | heir_depth as usize);
-            let Some(slot) = self.slot(index | 1 << depth) else {
-                debug_assert!(false, "the proposer made the page");
+            let heir = heirs.second.map_addr(|a| a | heir_depth as usize);
+            let Some(second) = self.slot(index | 1 << depth) else {
                 return;
             };
             // Release: publishes the heir's lines. Relaxed on failure: it was
             // published already.
-            let _ = slot.compare_exchange(
+            let _ = second.compare_exchange(
                 core::ptr::null_mut(),
-                second,
+                heir,
                 Ordering::Release,
                 Ordering::Relaxed, // published already
             );
-            // AcqRel and Acquire: whichever helper raised it, the store of the
-            // first heir below comes after it.
+            // Release: pairs with the acquire in `glance`: `near` is set. Relaxed on failure:
+            // another helper raised it. Either way this thread knows the new mask, so who
+            // acquires the first heir below from it reads no older one (coherence).
             let _ = self.mask.compare_exchange(
                 (1 << depth) - 1,
                 (1 << heir_depth) - 1,
-                Ordering::AcqRel,
-                Ordering::Acquire, // pairs with the helper that raised it
+                Ordering::Release,
+                Ordering::Relaxed, // raised by another helper
             );
         }
         let old = lines.segment();
@@ -197,11 +204,10 @@ impl<P: Platform> Body<P> {
         } else {
             old.map_addr(|a| a | depth as usize)
         };
-        let first = heirs.first.map_addr(|a| a | heir_depth as usize);
-        let Some(slot) = self.slot(index) else { return };
+        let heir = heirs.first.map_addr(|a| a | heir_depth as usize);
         // Release: as above, and after the two steps above.
-        let published = slot
-            .compare_exchange(expected, first, Ordering::Release, Ordering::Relaxed)
+        let published = first
+            .compare_exchange(expected, heir, Ordering::Release, Ordering::Relaxed)
             .is_ok();
         if published {
             // Relaxed: a statistic and a hint.
