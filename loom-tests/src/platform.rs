@@ -173,13 +173,15 @@ unsafe impl Smr for Tracked {
     type Guard = Guard;
 
     fn pin(&self) -> Guard {
+        // Acquire, by a read-modify-write: pairs with the release in `retire`. It comes
+        // first, for loom lets others run before an operation and not after it: a guard
+        // that was noted before it would hold back what is retired before the pin.
+        self.0.retired.fetch_add(0, Ordering::Acquire);
         let mut state = self.0.state.lock().unwrap();
         let number = state.next;
         state.next += 1;
         state.alive.push(number);
         drop(state);
-        // Acquire, by a read-modify-write: pairs with the release in `retire`.
-        self.0.retired.fetch_add(0, Ordering::Acquire);
         Guard {
             platform: self.clone(),
             number,

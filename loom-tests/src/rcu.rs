@@ -165,6 +165,9 @@ unsafe impl Smr for Rcu {
     type Guard = Section;
 
     fn pin(&self) -> Section {
+        // Acquire, by a read-modify-write so that no older value is read: pairs
+        // with the release in `synchronize`. First, as in `Tracked::pin`.
+        self.0.begun.fetch_add(0, Ordering::Acquire);
         let number = {
             let mut running = self.0.running.lock().unwrap();
             let number = running.next;
@@ -172,9 +175,6 @@ unsafe impl Smr for Rcu {
             running.alive.push(number);
             number
         };
-        // Acquire, by a read-modify-write so that no older value is read: pairs
-        // with the release in `synchronize`.
-        self.0.begun.fetch_add(0, Ordering::Acquire);
         Section {
             rcu: self.clone(),
             number,

@@ -8,7 +8,12 @@ use umbra_shadow::Table;
 /// A segment whose first line is full (with the first two objects) and cannot be
 /// replaced while the table is cramped.
 fn with_full_line(f: impl Fn(&Tracked, &Table<Tracked>, &[usize])) {
-    let objects: Vec<usize> = objects(|hash| hash >> 63 == 0).take(4).collect();
+    with_objects(|hash| hash >> 63 == 0, f);
+}
+
+/// The same with the first four objects whose hash is as wanted.
+fn with_objects(wanted: fn(u64) -> bool, f: impl Fn(&Tracked, &Table<Tracked>, &[usize])) {
+    let objects: Vec<usize> = objects(wanted).take(4).collect();
     let platform = Tracked::new();
     let table = platform.table();
     for &obj in &objects[..2] {
@@ -110,6 +115,27 @@ fn g6_a_guest_against_a_split() {
             },
         );
     }
+}
+
+/// G6: a guest that is one in the heir too is found there.
+#[test]
+fn g6_a_guest_inherited_as_a_guest() {
+    explore("get a guest | alloc with a split, guest again", Some(2), || {
+        // One line, one heir.
+        let one = |hash: u64| hash >> 63 == 0 && hash & 1 == 0;
+        with_objects(one, |platform, table, objects| {
+            let guest = objects[2];
+            assert!(Payload::put(table, guest, 3));
+            platform.cramp(false);
+            let last = objects[3];
+            let put = spawn(table, move |t| assert!(Payload::put(t, last, 4)));
+            assert_eq!(Payload::look(table, guest), Some(3), "always there");
+            put.join().unwrap();
+            for (&obj, value) in objects.iter().zip([1, 1, 3, 4]) {
+                assert_eq!(Payload::look(table, obj), Some(value));
+            }
+        });
+    });
 }
 
 /// G6: an insertion that is about to seat a guest meets the split of its segment.

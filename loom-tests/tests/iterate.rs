@@ -76,6 +76,29 @@ fn g6_iterate_against_growth() {
     });
 }
 
+/// G7: a walk that a free_all overtakes does not go on with what comes after it: no
+/// object is seen twice.
+#[test]
+fn g7_walk_against_free_all_and_alloc() {
+    explore("iterate | free_all, alloc", Some(2), || {
+        with_table(|table| {
+            for obj in 1..4 {
+                assert!(Payload::put(table, obj * 0x40, obj as u64));
+            }
+            let again = spawn(table, |t| {
+                free_all(t);
+                for obj in 1..4 {
+                    assert!(Payload::put(t, obj * 0x40, 10 + obj as u64));
+                }
+            });
+            let seen = walk(table);
+            let twice = seen.windows(2).find(|pair| pair[0].0 == pair[1].0);
+            assert!(twice.is_none(), "{seen:?}");
+            again.join().unwrap();
+        });
+    });
+}
+
 /// G7, G8: of two emptyings at once one gets each variable.
 #[test]
 fn g7_free_all_against_free_all() {

@@ -96,6 +96,23 @@ fn g8_two_frees_of_one_variable() {
     });
 }
 
+/// G8: one thread destroys what another one has read and freed.
+#[test]
+fn g8_get_and_free_against_free_of_another() {
+    explore("get, free | free, of another line", Some(3), || {
+        with_table(|table| {
+            // Lines of their own, so that their heads order nothing.
+            assert!(Payload::put(table, 0x40, 1) && Payload::put(table, 0xc0, 2));
+            let other = spawn(table, |t| {
+                assert_eq!(Payload::look(t, 0x40), Some(1));
+                assert!(free(t, 0x40));
+            });
+            assert!(free(table, 0xc0));
+            other.join().unwrap();
+        });
+    });
+}
+
 /// Neighbours in the list come and go at the same time.
 #[test]
 fn g3_frees_of_neighbours() {
@@ -267,6 +284,24 @@ fn handles_dropped_from_two_threads() {
         assert_eq!(Payload::look(&table, A), None);
         drop(table);
         drops.join().unwrap();
+        platform.barrier();
+    });
+}
+
+/// The last owner of a type comes after a round that ran in a thread without a handle.
+#[test]
+fn handle_dropped_against_a_round() {
+    explore("free, drop | a guard's end, which reclaims", None, || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        assert!(Payload::put(&table, A, 1));
+        let reads = {
+            let platform = platform.clone();
+            thread::spawn(move || drop(platform.pin()))
+        };
+        assert!(free(&table, A));
+        drop(table);
+        reads.join().unwrap();
         platform.barrier();
     });
 }

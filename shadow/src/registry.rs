@@ -72,8 +72,8 @@ impl<P: Platform> Ids<P> {
     unsafe fn first(this: NonNull<Self>) -> *mut Table<P> {
         // SAFETY: the caller's contract; the block was laid out so for `len`.
         unsafe {
-            let offset = Self::layout(this.as_ref().len).map_or(0, |(_, offset)| offset);
-            this.cast::<u8>().add(offset).cast().as_ptr()
+            const { assert!(size_of::<Self>().is_multiple_of(align_of::<Table<P>>())) };
+            this.add(1).cast().as_ptr()
         }
     }
 
@@ -198,8 +198,8 @@ impl<P: Platform> ShadowTable<P> {
             // Allocated without a guard, for it may sleep.
             let new = Ids::<P>::make(&self.platform, new_len, flags).ok_or(OutOfMemory)?;
             let guard = self.platform.pin();
-            // Acquire: as in `tables`.
-            let old = self.ids.load(Ordering::Acquire);
+            // Relaxed: only compared; `tables` acquires what it looks at.
+            let old = self.ids.load(Ordering::Relaxed);
             let tables = self.tables(&guard);
             let place = tables.binary_search_by_key(&id, Table::id);
             let settled = place.is_ok() == add.is_some();

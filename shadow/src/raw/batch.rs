@@ -13,7 +13,6 @@
 use core::ptr::NonNull;
 
 use super::body::Body;
-use super::entry::Entry;
 use super::line::{Head, Search, fingerprint};
 use super::type_core::Core;
 use crate::platform::Platform;
@@ -81,13 +80,12 @@ impl<P: Platform> Body<P> {
         for ((glance, &obj), found) in glances.iter().zip(objs).zip(found) {
             let hash = core.hash(obj);
             // SAFETY: the caller's contract.
-            let entry = unsafe {
+            *found = unsafe {
                 match *glance {
                     Some((line, mask)) if obj != 0 => self.get_at(core, line, mask, hash, obj),
-                    _ => self.get_slowly(core, obj),
+                    _ => Self::get_slowly(core, obj, self),
                 }
             };
-            *found = entry.map(Entry::data);
         }
     }
 }

@@ -116,6 +116,17 @@ pub(super) struct Header {
     obj: usize,
 }
 
+#[cfg(not(any(loom, umbra_shuttle)))]
+impl Header {
+    /// Nobody's: dead, and of no object.
+    pub(super) const fn vacant() -> Self {
+        Self {
+            meta: AtomicPtr::new(core::ptr::without_provenance_mut(State::Dead as usize)),
+            obj: 0,
+        }
+    }
+}
+
 /// What stands before the header of a prefixed entry.
 #[repr(C, align(16))]
 struct Prefix {
@@ -169,6 +180,13 @@ impl Entry {
     pub(super) unsafe fn of_node(node: *mut Node) -> Self {
         // SAFETY: such a node is the first field of an entry's prefix.
         unsafe { Self::of(node.byte_add(size_of::<Prefix>()).cast()) }
+    }
+
+    /// # Safety
+    /// `data` is an entry's, and as [`of`](Self::of).
+    pub(super) unsafe fn of_data(data: NonNull<u8>) -> Self {
+        // SAFETY: the caller's contract.
+        Self(unsafe { data.cast::<Header>().sub(1) })
     }
 
     pub(super) fn as_ptr(self) -> *mut Header {
@@ -406,6 +424,8 @@ pub(super) struct Spare<'a, P: Platform> {
 
 impl<P: Platform> Spare<'_, P> {
     /// Gives the entry up, if there is one.
+    #[cold]
+    #[inline(never)]
     pub(super) fn discard(&mut self) {
         let seen = core::mem::replace(&mut self.seen, false);
         if let Some(entry) = self.entry.take() {
@@ -425,7 +445,11 @@ impl<P: Platform> Spare<'_, P> {
 }
 
 impl<P: Platform> Drop for Spare<'_, P> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.discard();
+        // Nearly always it was used.
+        if self.entry.is_some() {
+            self.discard();
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! first lane that matches has its entry, or if none matches, the line is not extended, and
 //! the mask is still in force. Everything else is out of line.
 
+use core::ptr::NonNull;
+
 use super::batch::prefetch;
 use super::body::{Body, Place};
 use super::entry::{Entry, Header, State};
@@ -49,17 +51,13 @@ impl<P: Platform> Body<P> {
     /// # Safety
     /// The caller holds a guard that is older than its pointer to this body.
     #[inline(always)]
-    pub(super) unsafe fn get(&self, core: &Core<P>, obj: usize) -> Option<Entry> {
-        if obj == 0 {
-            // SAFETY: the caller's contract.
-            return unsafe { self.get_slowly(core, obj) };
-        }
+    pub(super) unsafe fn get(&self, core: &Core<P>, obj: usize) -> Option<NonNull<u8>> {
         let hash = core.hash(obj);
         match self.glance(hash) {
             // SAFETY: the caller's contract.
             Some((line, mask)) => unsafe { self.get_at(core, line, mask, hash, obj) },
             // SAFETY: as above.
-            None => unsafe { self.get_slowly(core, obj) },
+            None => unsafe { Self::get_slowly(core, obj, self) },
         }
     }
 
@@ -75,7 +73,7 @@ impl<P: Platform> Body<P> {
         mask: usize,
         hash: u64,
         obj: usize,
-    ) -> Option<Entry> {
+    ) -> Option<NonNull<u8>> {
         // Acquire: pairs with the commits: the slots of the taken lanes, and
         // what an extended line has in the attic, are visible.
         let head = Head(line.head.load(Ordering::Acquire));
@@ -87,14 +85,15 @@ impl<P: Platform> Body<P> {
             Some(slot) => {
                 // SAFETY: reached from the body under the guard.
                 if let Some(entry) = unsafe { Self::met(slot, obj, Entry::is_live) } {
-                    return Some(entry);
+                    return Some(entry.data());
                 }
             }
-            None if self.still(mask) && !head.is_extended() => return None,
+            // The address 0 has no place in a line.
+            None if !head.is_extended() && self.still(mask) && obj != 0 => return None,
             None => {}
         }
         // SAFETY: the caller's contract.
-        unsafe { self.get_slowly(core, obj) }
+        unsafe { Self::get_slowly(core, obj, self) }
     }
 
     /// [`get`](Self::get), out of line: few variables, a split under way, an extended
@@ -104,23 +103,28 @@ impl<P: Platform> Body<P> {
     /// As [`get`](Self::get).
     #[cold]
     #[inline(never)]
-    pub(super) unsafe fn get_slowly(&self, core: &Core<P>, obj: usize) -> Option<Entry> {
+    pub(super) unsafe fn get_slowly(
+        core: &Core<P>,
+        obj: usize,
+        body: &Self,
+    ) -> Option<NonNull<u8>> {
         if obj == 0 {
             // SAFETY: the caller's contract.
-            return unsafe { self.get_null() };
+            return unsafe { body.get_null() }.map(Entry::data);
         }
         // Computed anew, so that a lookup that ends early need not keep it.
         let hash = core.hash(obj);
-        let lines = self.lines(hash);
+        let lines = body.lines(hash);
         let line = lines.line(hash);
         // Acquire: as in `get`.
         let head = Head(line.head.load(Ordering::Acquire));
         // SAFETY: the caller's contract, here and below.
-        unsafe {
+        let entry = unsafe {
             Self::look(line, head, hash, obj, Entry::is_live)
                 .or_else(|| Self::look_around(&lines, head, hash, obj, Entry::is_live))
-                .or_else(|| head.has_attic().then(|| self.attic.get(hash, obj))?)
-        }
+                .or_else(|| head.has_attic().then(|| body.attic.get(hash, obj))?)
+        };
+        entry.map(Entry::data)
     }
 
     /// The live entry of `obj` in its group. Another caller's that is not committed,
@@ -251,7 +255,9 @@ impl<P: Platform> Body<P> {
         // Acquire: pairs with the claim of the slot, which may be younger than the
         // head: the entry's contents are visible.
         let slot = slot.load(Ordering::Acquire);
-        if !is_entry(slot) {
+        // A taken lane's slot is filled; freed meanwhile, it refers to nobody's entry,
+        // which is not live.
+        if cfg!(any(loom, umbra_shuttle)) && !is_entry(slot) {
             return None;
         }
         // SAFETY: reached from the body under the guard.

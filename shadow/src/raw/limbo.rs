@@ -234,11 +234,13 @@ impl Limbo {
         }
     }
 
-    /// Gives the blocks back.
+    /// Gives the blocks back; nothing waits in the lists any more.
     ///
     /// # Safety
     /// Nobody uses the limbo any more; `platform` is the one it grew with.
-    pub(super) unsafe fn free_blocks<P: Platform>(&self, platform: &P) {
+    pub(super) unsafe fn end<P: Platform>(&self, platform: &P) {
+        debug_assert!(!self.has_fresh());
+        debug_assert!(self.lists().all(|list| list.ripening.get().is_null()));
         // Relaxed: the caller is alone.
         let mut block = self.more.load(Ordering::Relaxed);
         while !block.is_null() {
@@ -366,11 +368,12 @@ impl<P: Platform> Core<P> {
         if core.shrink() == Progress::More {
             return Progress::More;
         }
-        // AcqRel, twice: pairs with the exchange in `retire`.
+        // AcqRel: pairs with the exchange in `queue_round`. Acquire, the second time:
+        // between the two another thread may have had a round.
         let more = limbo.collect()
             || limbo.queued.swap(0, Ordering::AcqRel) == 1
                 && (limbo.has_fresh() || core.shrinking.is_due())
-                && limbo.queued.swap(1, Ordering::AcqRel) == 0
+                && limbo.queued.swap(1, Ordering::Acquire) == 0
                 && {
                     limbo.collect();
                     true

@@ -66,13 +66,20 @@ const fn version(n: u64) -> u64 {
 /// out in tiny tests.
 const WORN: u64 = version(if crate::TINY { 6 } else { (1 << 9) - 1 });
 
-/// A slot's value when its lane can be claimed.
+/// A slot's value when its lane can be claimed: nobody's entry, so that a lookup need not
+/// tell it from one. (The model checkers' atomics cannot stand in a static.)
+#[cfg(not(any(loom, umbra_shuttle)))]
+pub(super) const FREE: *mut Header = {
+    static VACANT: Header = Header::vacant();
+    (&raw const VACANT).cast_mut()
+};
+#[cfg(any(loom, umbra_shuttle))]
 pub(super) const FREE: *mut Header = core::ptr::without_provenance_mut(1);
 
 /// Whether a slot's value is an entry.
 #[inline]
 pub(super) fn is_entry(slot: *mut Header) -> bool {
-    slot.addr() > FREE.addr()
+    !slot.is_null() && slot != FREE
 }
 
 /// The references of a line.

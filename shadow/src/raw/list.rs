@@ -141,14 +141,14 @@ pub(super) unsafe fn link(at: &Position, node: *mut Node) -> bool {
     // release below publishes it.
     unsafe { (*node).next.store(at.cur, Ordering::Relaxed) };
     // Release: pairs with the acquire loads of `next` in `find` and in
-    // `Body::get`; they see the node's contents. Acquire: pairs with the release that
-    // unlinked what stood here, so that its free happens before what takes its place.
+    // `Body::get`; they see the node's contents. (What stood here of the same object has
+    // changed the head of its line, which the caller's commit compares.)
     // Relaxed on failure: nothing is read through the value.
     // SAFETY: as above.
     unsafe {
         (*at.prev)
             .next
-            .compare_exchange(at.cur, node, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(at.cur, node, Ordering::Release, Ordering::Relaxed)
             .is_ok()
     }
 }

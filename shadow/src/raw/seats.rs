@@ -95,23 +95,22 @@ impl Seats {
                 } else {
                     FREE
                 };
-                // Relaxed, both ways: published by the head below. A failure means
-                // that another helper was here.
+                // Relaxed, both ways: published by `advance`, or with the heir. A failure
+                // means that another helper was here: then this one has read what that one
+                // wrote, and whoever acquires from it reads no older value (coherence).
                 let _ = slot.compare_exchange(
                     core::ptr::null_mut(),
                     value,
                     Ordering::Relaxed,
-                    Ordering::Relaxed, // published by the head
+                    Ordering::Relaxed, // read, which is as good
                 );
             }
-            // Release: publishes the slots to whoever acquires the head. They were
-            // all set by then, by us or by a helper that failed us: see the
-            // acquire, which pairs with its release.
+            // Relaxed, both ways: as above.
             let _ = line.head.compare_exchange(
                 0,
                 self.heads[at].0,
-                Ordering::AcqRel,
-                Ordering::Acquire, // pairs with the other helper's release
+                Ordering::Relaxed,
+                Ordering::Relaxed, // read, which is as good
             );
         }
         self.taken.iter().sum()

@@ -89,13 +89,14 @@ impl Busy {
     /// After a reservation that met a closed counter.
     #[cold]
     fn reopen(&self, hash: u64) -> bool {
-        // Acquire: as in `reserve`, for a phase that changes meanwhile.
-        let mut phase = self.phase.load(Ordering::Acquire);
+        // Relaxed, here and below: `reserve` has acquired the phase that the counter was
+        // closed for, and of a later one only the value is used.
+        let mut phase = self.phase.load(Ordering::Relaxed);
         loop {
             match phase & STATE {
                 GONE => {
-                    // Release: as in `settle`. Nobody looks at the body again.
-                    self.users.of(hash).fetch_sub(1, Ordering::Release);
+                    // Relaxed: nobody looks at the body again.
+                    self.users.of(hash).fetch_sub(1, Ordering::Relaxed);
                     return false;
                 }
                 OPEN => {
@@ -106,12 +107,11 @@ impl Busy {
                 }
                 _ => {
                     // Relaxed: the value decides; what it was closed for is off.
-                    // Acquire on failure: as above.
                     let opened = self.phase.compare_exchange(
                         phase,
                         phase & !STATE,
                         Ordering::Relaxed,
-                        Ordering::Acquire, // pairs with `close`, as in `reserve`
+                        Ordering::Relaxed, // only the value is used
                     );
                     phase = opened.map_or_else(|now| now, |was| was & !STATE);
                 }

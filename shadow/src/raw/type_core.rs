@@ -157,7 +157,7 @@ impl<P: Platform> Core<P> {
         // SAFETY: no owner is left; the block came from the platform's `clone`.
         unsafe {
             let platform = this.as_ref().platform.clone();
-            this.as_ref().limbo.free_blocks(&platform);
+            this.as_ref().limbo.end(&platform);
             this.drop_in_place();
             platform.dealloc(this.cast(), Layout::new::<Self>());
         }
@@ -224,16 +224,11 @@ impl<P: Platform> Core<P> {
 
     // Always inlined: in a loop over objects its constants are loaded once.
     #[inline(always)]
-    fn entry_of(&self, obj: usize, _guard: &P::Guard) -> Option<Entry> {
+    pub(crate) fn get(&self, obj: usize, _guard: &P::Guard) -> Option<NonNull<u8>> {
         // SAFETY: the guard is older than the pointer, so the body is kept.
         let body = unsafe { self.body_now()?.as_ref() };
         // SAFETY: as above.
         unsafe { body.get(self, obj) }
-    }
-
-    #[inline(always)]
-    pub(crate) fn get(&self, obj: usize, guard: &P::Guard) -> Option<NonNull<u8>> {
-        self.entry_of(obj, guard).map(Entry::data)
     }
 
     /// [`get`](Self::get) under a guard that ends with the call: for callers who
@@ -248,8 +243,9 @@ impl<P: Platform> Core<P> {
         obj: usize,
         guard: &P::Guard,
     ) -> Option<(NonNull<u8>, u64)> {
-        self.entry_of(obj, guard)
-            .map(|entry| (entry.data(), entry.cookie()))
+        // SAFETY: a live entry's data, under the guard.
+        self.get(obj, guard)
+            .map(|data| (data, unsafe { Entry::of_data(data) }.cookie()))
     }
 
     /// Looks up a few objects, each step for all of them before the next.
@@ -282,12 +278,12 @@ impl<P: Platform> Core<P> {
         // SAFETY: `this` is alive, being `self`.
         let made = unsafe { Body::new(this, flags) }?;
         // Release: publishes the body to the acquire loads of this word.
-        // Acquire on failure: the winner's is used instead.
+        // Relaxed on failure: whoever uses the winner's loads it anew, under a guard.
         match self.body.compare_exchange(
             core::ptr::null_mut(),
             made.as_ptr(),
             Ordering::Release,
-            Ordering::Acquire, // pairs with the winner's release
+            Ordering::Relaxed, // whoever uses the winner's loads it anew
         ) {
             Ok(_) => Some(made),
             Err(winner) => {
@@ -304,10 +300,10 @@ impl<P: Platform> Core<P> {
             .compare_exchange(
                 body.as_ptr(),
                 core::ptr::null_mut(),
-                // Acquire: as in `free_all`: we hand the body's contents on.
-                Ordering::Acquire,
-                // Relaxed: another one has taken it.
+                // Relaxed: the caller's own load of it acquired its contents, which we
+                // hand on; or another one has taken it.
                 Ordering::Relaxed,
+                Ordering::Relaxed, // another one has
             )
             .is_ok()
     }
