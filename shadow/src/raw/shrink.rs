@@ -296,10 +296,10 @@ impl<P: Platform> Core<P> {
         if body.segments.load(Ordering::Relaxed) <= KEPT {
             return self.shrinking.rest();
         }
-        // Before anything is looked at: whoever takes the reason of a refusal away
-        // after that says so. AcqRel: pairs with `look_again`: what was said before is
-        // seen below.
-        self.shrinking.look.swap(DECLINED, Ordering::AcqRel);
+        // Before anything is looked at: whoever takes the reason of a refusal away after
+        // that says so. Acquire: pairs with the store in `look_again`: a user that said so
+        // has settled. (What follows is ordered by the fence.)
+        self.shrinking.look.swap(DECLINED, Ordering::Acquire);
         // SeqCst: pairs with the fence in `look_if_emptied`: either we find the entry
         // off the count, or its owner finds the look declined.
         fence(Ordering::SeqCst);
@@ -349,9 +349,9 @@ impl<P: Platform> Core<P> {
     /// that there is one.
     #[cold]
     pub(super) fn look_again(&self) {
-        // AcqRel: pairs with the exchange in `shrink`. (The release chain of `queued`
+        // Release: pairs with the exchange in `shrink`. (The release chain of `queued`
         // brings it to a round that is about to end.)
-        self.shrinking.look.swap(NOW, Ordering::AcqRel);
+        self.shrinking.look.store(NOW, Ordering::Release);
         self.queue_round();
     }
 
