@@ -82,7 +82,11 @@ impl Stack {
 
     /// Asks the gates of `ids` by references that are held: `ask` is given
     /// them, so that finding them is not in its time.
-    pub fn held<T>(&self, ids: &[u64], ask: impl FnOnce(&[&umbra_state::Gate]) -> T) -> T {
+    pub fn held<'a, T>(
+        &'a self,
+        ids: &[u64],
+        ask: impl FnOnce(&[&'a umbra_state::Gate]) -> T,
+    ) -> T {
         let find = |&id| self.engine.installed().gate(id);
         let gates: Vec<_> = ids.iter().filter_map(find).collect();
         ask(&gates)
