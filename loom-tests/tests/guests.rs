@@ -120,22 +120,26 @@ fn g6_a_guest_against_a_split() {
 /// G6: a guest that is one in the heir too is found there.
 #[test]
 fn g6_a_guest_inherited_as_a_guest() {
-    explore("get a guest | alloc with a split, guest again", Some(2), || {
-        // One line, one heir.
-        let one = |hash: u64| hash >> 63 == 0 && hash & 1 == 0;
-        with_objects(one, |platform, table, objects| {
-            let guest = objects[2];
-            assert!(Payload::put(table, guest, 3));
-            platform.cramp(false);
-            let last = objects[3];
-            let put = spawn(table, move |t| assert!(Payload::put(t, last, 4)));
-            assert_eq!(Payload::look(table, guest), Some(3), "always there");
-            put.join().unwrap();
-            for (&obj, value) in objects.iter().zip([1, 1, 3, 4]) {
-                assert_eq!(Payload::look(table, obj), Some(value));
-            }
-        });
-    });
+    explore(
+        "get a guest | alloc with a split, guest again",
+        Some(2),
+        || {
+            // One line, one heir.
+            let one = |hash: u64| hash >> 63 == 0 && hash & 1 == 0;
+            with_objects(one, |platform, table, objects| {
+                let guest = objects[2];
+                assert!(Payload::put(table, guest, 3));
+                platform.cramp(false);
+                let last = objects[3];
+                let put = spawn(table, move |t| assert!(Payload::put(t, last, 4)));
+                assert_eq!(Payload::look(table, guest), Some(3), "always there");
+                put.join().unwrap();
+                for (&obj, value) in objects.iter().zip([1, 1, 3, 4]) {
+                    assert_eq!(Payload::look(table, obj), Some(value));
+                }
+            });
+        },
+    );
 }
 
 /// G6: an insertion that is about to seat a guest meets the split of its segment.

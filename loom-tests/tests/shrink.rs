@@ -81,21 +81,25 @@ fn g9_shrink_against_alloc_of_what_goes() {
 /// needed, and either the look finds it off the count, or its owner finds the look declined.
 #[test]
 fn g9_first_shrink_against_an_entry_not_needed() {
-    explore("free, free with a first look | alloc of what goes", Some(3), || {
-        let platform = Tracked::new();
-        let table = platform.table();
-        assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));
-        assert!(table.stats().lines > 1, "past the root");
-        let freeing = {
-            let table = table.clone();
-            thread::spawn(move || assert!(table.free(A) && table.free(B)))
-        };
-        let put = Payload::put(&table, B, 3);
-        freeing.join().unwrap();
-        assert!(put || given_back(&table), "looked at again");
-        drop(table);
-        platform.barrier();
-    });
+    explore(
+        "free, free with a first look | alloc of what goes",
+        Some(3),
+        || {
+            let platform = Tracked::new();
+            let table = platform.table();
+            assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));
+            assert!(table.stats().lines > 1, "past the root");
+            let freeing = {
+                let table = table.clone();
+                thread::spawn(move || assert!(table.free(A) && table.free(B)))
+            };
+            let put = Payload::put(&table, B, 3);
+            freeing.join().unwrap();
+            assert!(put || given_back(&table), "looked at again");
+            drop(table);
+            platform.barrier();
+        },
+    );
 }
 
 /// A look that met an insertion's growth is made up for when that is done.
