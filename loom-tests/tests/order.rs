@@ -59,8 +59,8 @@ fn g3_a_free_comes_before_the_alloc_in_its_place_null() {
     });
 }
 
-/// An insertion into the attic reads the list before it links: the exchange that
-/// links is what acquires.
+/// An insertion into the attic searches the list before it links: the search acquires
+/// what was unlinked there, and the commit fails if something was since.
 #[test]
 fn g3_a_free_comes_before_the_alloc_in_its_place_attic() {
     turns("turns, attic", Some(2), 0x3000, |platform, table| {

@@ -195,11 +195,12 @@ impl<P: Platform> Body<P> {
         make(&self.pages[at], platform, flags, init).is_some()
     }
 
-    /// Lets lookups find the first page, which `slot` is the first of.
-    pub(super) fn set_near(&self, slot: &AtomicPtr<Segment<P>>) {
-        let first = core::ptr::from_ref(slot).cast_mut();
-        // Release: pairs with the acquire in `slot_value`: the page is filled.
-        self.near.store(first, Ordering::Release);
+    /// Lets lookups find the first page, which the caller has acquired by [`slot`](Self::slot).
+    pub(super) fn set_near(&self) {
+        // Relaxed: acquired, as said.
+        let first = self.pages[0].load(Ordering::Relaxed);
+        // Release: pairs with the acquire in `slot_value`: as above.
+        self.near.store(first.cast(), Ordering::Release);
     }
 
     /// Gives the pages back.

@@ -166,18 +166,19 @@ impl<P: Platform> Body<P> {
     unsafe fn publish(&self, lines: &Lines<P>, heirs: &Heirs<P>, hash: u64, core: &Core<P>) {
         let depth = lines.depth;
         let index = low_bits(hash, depth);
-        // The proposer made the pages of both.
         let Some(first) = self.slot(index) else {
+            debug_assert!(false, "the proposer made the page");
             return;
         };
         if depth == 0 {
-            self.set_near(first);
+            self.set_near();
         }
         let mut heir_depth = depth;
         if !heirs.second.is_null() {
             heir_depth += 1;
             let heir = heirs.second.map_addr(|a| a | heir_depth as usize);
             let Some(second) = self.slot(index | 1 << depth) else {
+                debug_assert!(false, "the proposer made this page too");
                 return;
             };
             // Release: publishes the heir's lines. Relaxed on failure: it was
@@ -253,7 +254,7 @@ impl<P: Platform> Body<P> {
 
     /// Sees to it that a replacement of the lines of `hash` is agreed on, a split if they
     /// are full; the caller helps it to its end. False when there was no memory for it,
-    /// and nobody else has replaced them or is about to.
+    /// and nobody else had replaced them or agreed on that.
     ///
     /// As [`grow`](Self::grow), or the caller knows otherwise that the body stays.
     pub(super) fn renew(&self, hash: u64, core: &Core<P>, flags: AllocFlags) -> bool {

@@ -66,7 +66,7 @@ impl<P: Platform> Core<P> {
         let reserved = loop {
             // A body to insert into must exist before the guard is taken, for
             // making it may sleep.
-            if core.body_for_insert(this, flags).is_none() {
+            if !core.body_for_insert(this, flags) {
                 return Err(AllocError::OutOfMemory);
             }
             let guard = core.platform().pin();

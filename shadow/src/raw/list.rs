@@ -141,8 +141,9 @@ pub(super) unsafe fn link(at: &Position, node: *mut Node) -> bool {
     // release below publishes it.
     unsafe { (*node).next.store(at.cur, Ordering::Relaxed) };
     // Release: pairs with the acquire loads of `next` in `find` and in
-    // `Body::get`; they see the node's contents. (What stood here of the same object has
-    // changed the head of its line, which the caller's commit compares.)
+    // `Body::get`; they see the node's contents. (What stood here of the same object before
+    // the search was acquired by it; what was put here since has changed the head of its
+    // line, which the caller's commit compares.)
     // Relaxed on failure: nothing is read through the value.
     // SAFETY: as above.
     unsafe {

@@ -98,19 +98,23 @@ impl Seats {
                 // Relaxed, both ways: published by `advance`, or with the heir. A failure
                 // means that another helper was here: then this one has read what that one
                 // wrote, and whoever acquires from it reads no older value (coherence).
+                // What the entry refers to was acquired by each helper when it froze.
                 let _ = slot.compare_exchange(
                     core::ptr::null_mut(),
                     value,
                     Ordering::Relaxed,
-                    Ordering::Relaxed, // read, which is as good
+                    Ordering::Relaxed, // the same value
                 );
             }
-            // Relaxed, both ways: as above.
+            // Release: pairs with the acquiring loads of the head: without its `ATTIC` bit it
+            // says that what was freed there is gone, which this helper may have learnt from
+            // the attic alone. Relaxed on failure: as above, and those who read the head
+            // acquire it from whoever wrote it.
             let _ = line.head.compare_exchange(
                 0,
                 self.heads[at].0,
-                Ordering::Relaxed,
-                Ordering::Relaxed, // read, which is as good
+                Ordering::Release,
+                Ordering::Relaxed, // the same value
             );
         }
         self.taken.iter().sum()

@@ -297,7 +297,7 @@ impl<P: Platform> Core<P> {
             return self.shrinking.rest();
         }
         // Before anything is looked at: whoever takes the reason of a refusal away after
-        // that says so. Acquire: pairs with the store in `look_again`: a user that said so
+        // that says so. Acquire: pairs with the exchange in `look_again`: a user that said so
         // has settled. (What follows is ordered by the fence.)
         self.shrinking.look.swap(DECLINED, Ordering::Acquire);
         // SeqCst: pairs with the fence in `look_if_emptied`: either we find the entry
@@ -349,9 +349,10 @@ impl<P: Platform> Core<P> {
     /// that there is one.
     #[cold]
     pub(super) fn look_again(&self) {
-        // Release: pairs with the exchange in `shrink`. (The release chain of `queued`
-        // brings it to a round that is about to end.)
-        self.shrinking.look.store(NOW, Ordering::Release);
+        // Release: pairs with the exchange in `shrink`; an exchange itself, so that it goes
+        // on with the releases of others. (The release chain of `queued` brings it to a
+        // round that is about to end.)
+        self.shrinking.look.swap(NOW, Ordering::Release);
         self.queue_round();
     }
 

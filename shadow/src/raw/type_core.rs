@@ -261,37 +261,32 @@ impl<P: Platform> Core<P> {
     #[inline(always)]
     pub(super) fn body_now(&self) -> Option<NonNull<Body<P>>> {
         // Acquire: pairs with the release CAS in `body_for_insert`: the body's
-        // initial contents are visible.
+        // initial contents are visible; and with that in `take_body`.
         NonNull::new(self.body.load(Ordering::Acquire))
     }
 
-    /// The body, made if there is none. The pointer is only good under a guard
-    /// taken before this call.
-    pub(super) fn body_for_insert(
-        &self,
-        this: NonNull<Self>,
-        flags: AllocFlags,
-    ) -> Option<NonNull<Body<P>>> {
-        if let Some(body) = self.body_now() {
-            return Some(body);
+    /// Sees to it that there is a body, for now; false without memory.
+    pub(super) fn body_for_insert(&self, this: NonNull<Self>, flags: AllocFlags) -> bool {
+        if self.body_now().is_some() {
+            return true;
         }
         // SAFETY: `this` is alive, being `self`.
-        let made = unsafe { Body::new(this, flags) }?;
-        // Release: publishes the body to the acquire loads of this word.
-        // Relaxed on failure: whoever uses the winner's loads it anew, under a guard.
-        match self.body.compare_exchange(
+        let Some(made) = (unsafe { Body::new(this, flags) }) else {
+            return false;
+        };
+        // Release: publishes the body to the acquire loads of this word. Relaxed on
+        // failure: there is another one, which is loaded under a guard.
+        let put = self.body.compare_exchange(
             core::ptr::null_mut(),
             made.as_ptr(),
             Ordering::Release,
-            Ordering::Relaxed, // whoever uses the winner's loads it anew
-        ) {
-            Ok(_) => Some(made),
-            Err(winner) => {
-                // SAFETY: nobody has seen `made`.
-                unsafe { Body::discard(made) };
-                NonNull::new(winner)
-            }
+            Ordering::Relaxed, // loaded under a guard
+        );
+        if put.is_err() {
+            // SAFETY: nobody has seen `made`.
+            unsafe { Body::discard(made) };
         }
+        true
     }
 
     /// Takes this body out of the type; true for who does it, if it is still there.
@@ -300,10 +295,11 @@ impl<P: Platform> Core<P> {
             .compare_exchange(
                 body.as_ptr(),
                 core::ptr::null_mut(),
-                // Relaxed: the caller's own load of it acquired its contents, which we
-                // hand on; or another one has taken it.
-                Ordering::Relaxed,
-                Ordering::Relaxed, // another one has
+                // Release: pairs with the acquire in `body_now`: what was freed in it was
+                // freed before what is put into the next one. (Its contents, which we hand
+                // on, were acquired with the caller's pointer.)
+                Ordering::Release,
+                Ordering::Relaxed, // another one has taken it
             )
             .is_ok()
     }
