@@ -68,6 +68,25 @@ fn r44_two_inserts_of_one_guest() {
     });
 }
 
+/// The same in a line whose guests were known before, so that its bits stay as they are.
+#[test]
+fn r44_two_inserts_of_one_guest_after_another() {
+    explore(
+        "get_or_alloc | get_or_alloc, a guest once more",
+        Some(3),
+        || {
+            with_full_line(|_, table, objects| {
+                let guest = objects[2];
+                assert!(Payload::put(table, guest, 2) && free(table, guest));
+                let other = spawn(table, move |t| ensure(t, guest, 3));
+                let mine = ensure(table, guest, 4);
+                assert_eq!(other.join().unwrap(), mine, "one variable");
+                assert_eq!(table.stats().live, 3);
+            });
+        },
+    );
+}
+
 /// One finds its line full and looks for a seat elsewhere, the other finds a lane
 /// that was freed.
 #[test]
