@@ -74,6 +74,8 @@ void umbra_c_resched(void);
 u64 umbra_c_clock(void);
 void umbra_c_guard(void);
 void umbra_c_unguard(void);
+unsigned long umbra_c_irqs_off(void);
+void umbra_c_irqs_as(unsigned long flags);
 void umbra_c_synchronize_rcu(void);
 void umbra_c_queue_reclaim(void);
 void umbra_c_flush_reclaim(void);
@@ -147,6 +149,8 @@ struct umbra_new {
 	umbra_shadow_ctor_t ctor;
 	void *ctor_data;
 	gfp_t gfp;
+	/* With interrupts off from reserving its place to publishing it. */
+	bool irqs_off;
 };
 
 DECLARE_STATIC_KEY_FALSE(umbra_watched);
@@ -186,8 +190,6 @@ void *umbra_rs_get_or_alloc(const struct umbra_type *type, void *obj,
 bool umbra_rs_free(const struct umbra_type *type, void *obj,
 		   umbra_shadow_dtor_t dtor);
 unsigned long umbra_rs_type_id(const struct umbra_type *type);
-int umbra_rs_klp_new(void *obj, unsigned long id, size_t size, gfp_t gfp,
-		     umbra_shadow_ctor_t ctor, void *ctor_data, void **data);
 void umbra_rs_klp_free_all(unsigned long id,
 			   void (*free)(void *obj, unsigned long id,
 					umbra_shadow_dtor_t dtor),

@@ -13,7 +13,6 @@
 
 #include <linux/bug.h>
 #include <linux/export.h>
-#include <linux/gfp.h>
 #include <linux/instruction_pointer.h>
 #include <linux/irqflags.h>
 #include <linux/spinlock.h>
@@ -65,39 +64,29 @@ static int umbra_klp_construct(void *obj, void *shadow_data, void *arg)
 static int umbra_klp_try(void *obj, unsigned long id, size_t size, gfp_t gfp,
 			 struct umbra_klp_new *new, void **data)
 {
-	struct umbra_new watched = {
+	/*
+	 * An interrupt on this CPU finds the pair attached or not, as with the
+	 * stock code; another CPU that waits does so for no longer than for a lock.
+	 */
+	struct umbra_new pair = {
 		.id = id, .obj = obj, .size = size, .gfp = gfp,
-		.ctor = umbra_klp_construct, .ctor_data = new,
+		.ctor = umbra_klp_construct, .ctor_data = new, .irqs_off = true,
 	};
 
 	if (umbra_watching())
-		return umbra_watched_new(&watched, new->caller, data);
-	return umbra_rs_klp_new(obj, id, size, gfp, umbra_klp_construct, new, data);
+		return umbra_watched_new(&pair, new->caller, data);
+	return umbra_rs_new(&pair, data);
 }
 
 static int umbra_klp_make(void *obj, unsigned long id, size_t size, gfp_t gfp,
 			  struct umbra_klp_new *new, void **data)
 {
-	gfp_t atomic = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN;
-	unsigned long flags;
-	unsigned int round;
+	unsigned int round = 0;
 	int ret;
 
-	/*
-	 * With interrupts off from reserving the pair's place to publishing it,
-	 * an interrupt on this CPU finds it attached or not, as with the stock
-	 * code; another CPU that waits does so for no longer than for a lock.
-	 */
-	for (round = 0; round < UMBRA_KLP_ROUNDS; round++) {
-		local_irq_save(flags);
-		ret = umbra_klp_try(obj, id, size, atomic, new, data);
-		local_irq_restore(flags);
-		if (ret != -EBUSY || new->called || gfpflags_allow_blocking(gfp))
-			break;
-	}
-	/* Not to be had at once, so wait as the caller allows. */
-	if ((ret == -ENOMEM || ret == -EBUSY) && !new->called)
+	do {
 		ret = umbra_klp_try(obj, id, size, gfp, new, data);
+	} while (ret == -EBUSY && !new->called && ++round < UMBRA_KLP_ROUNDS);
 	if (new->called && new->ret) {
 		pr_err("Failed to construct shadow variable <%p, %lx> (%d)\n",
 		       obj, id, new->ret);

@@ -4,6 +4,7 @@
  */
 #include <linux/atomic.h>
 #include <linux/delay.h>
+#include <linux/irqflags.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/log2.h>
@@ -165,6 +166,20 @@ notrace void umbra_c_unguard(void)
 	__releases(RCU_SCHED)
 {
 	rcu_read_unlock_sched_notrace();
+}
+
+/* Sections without interrupts, nested in what the caller has. */
+unsigned long umbra_c_irqs_off(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	return flags;
+}
+
+void umbra_c_irqs_as(unsigned long flags)
+{
+	local_irq_restore(flags);
 }
 
 void umbra_c_synchronize_rcu(void)

@@ -163,7 +163,29 @@ impl<P: Platform> Table<P> {
         flags: AllocFlags,
         ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
     ) -> Result<NonNull<u8>, AllocError<E>> {
-        Core::insert(self.core, obj, size, cookie, flags, ctor)
+        self.alloc_within(obj, cookie, size, flags, || (), ctor)
+    }
+
+    /// [`alloc_with_cookie`](Self::alloc_with_cookie) in a section of the caller's: what
+    /// `section` makes lives from before the variable's place is reserved until the
+    /// variable is published, or the place is given up, `ctor` included.
+    ///
+    /// So a caller in an interrupt never meets a variable that the interrupted one is
+    /// only just making, if the section is one without interrupts. Memory is had and
+    /// others are waited for outside of it; then it is made anew.
+    ///
+    /// # Errors
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_within<S, E>(
+        &self,
+        obj: usize,
+        cookie: u64,
+        size: usize,
+        flags: AllocFlags,
+        section: impl Fn() -> S,
+        ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
+    ) -> Result<NonNull<u8>, AllocError<E>> {
+        Core::insert(self.core, obj, size, cookie, flags, section, ctor)
     }
 
     /// Attaches `size` zeroed bytes to `obj`, constructed by `ctor`.
@@ -183,7 +205,7 @@ impl<P: Platform> Table<P> {
         flags: AllocFlags,
         ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
     ) -> Result<NonNull<u8>, AllocError<E>> {
-        Core::insert(self.core, obj, size, 0, flags, ctor)
+        self.alloc_with_cookie(obj, 0, size, flags, ctor)
     }
 
     /// The data of `obj`'s variable, made as by [`alloc`](Self::alloc) if there

@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use common::{COUNT, Counting, FLAGS, counter, look, object, put, put_counter};
+use common::{COUNT, Counting, FLAGS, Section, counter, look, object, put, put_counter};
 use umbra_shadow::{
     AllocFlags, Dtor, Epoch, Link, Lookup, Memory, OutOfMemory, Platform, Progress, ShadowMap,
     ShadowTable, Smr, Table,
@@ -369,4 +369,57 @@ fn g6_a_split_has_a_guard_for_each_of_its_steps() {
         }
     }
     assert!(splits > 2);
+}
+
+/// Attaches in a section, and says there what the constructor is to return.
+fn put_within(table: &Table<Counting>, obj: usize, made: Result<(), ()>) -> bool {
+    let ctor = |_| {
+        assert!(Section::is_entered(), "constructed within");
+        made
+    };
+    let data = table.alloc_within(obj, 0, 8, FLAGS, Section::enter, ctor);
+    assert!(!Section::is_entered(), "left, whatever became of it");
+    data.is_ok()
+}
+
+/// A section of the caller's is around reserving, constructing and publishing, while
+/// memory is had, tables grow and others are waited for outside of it.
+#[test]
+fn r44_a_section_is_around_what_others_may_not_meet() {
+    let platform = Counting::default();
+    let table = Table::new(platform.clone(), 1).unwrap();
+    let objects = if cfg!(miri) { 40 } else { 10_000 };
+    for i in 0..objects {
+        assert!(put_within(&table, object(i), Ok(())));
+        assert!(!put_within(&table, object(i), Ok(())), "there is one");
+        assert!(!put_within(&table, object(i + objects), Err(())), "failed");
+        assert!(look(&table, object(i + objects)).is_none());
+    }
+    assert!(table.stats().splits > 0);
+    table.free_all(None);
+    drop(table);
+    platform.barrier();
+    assert_eq!(platform.blocks(), 0);
+}
+
+/// Who waits for another's constructor does so outside, and is in its own afterwards.
+#[test]
+fn r44_others_are_waited_for_outside_of_a_section() {
+    let platform = Counting::default();
+    let table = Table::new(platform.clone(), 1).unwrap();
+    for made in [Ok(()), Err(())] {
+        let waits = platform.0.waits.load(SeqCst);
+        std::thread::scope(|scope| {
+            let ctor = |_| {
+                scope.spawn(|| assert_eq!(put_within(&table, object(1), Ok(())), made.is_err()));
+                while platform.0.waits.load(SeqCst) == waits {
+                    std::thread::yield_now();
+                }
+                made
+            };
+            let mine = table.alloc(object(1), 8, FLAGS, ctor);
+            assert_eq!(mine.is_ok(), made.is_ok());
+        });
+        assert!(table.free(object(1)));
+    }
 }

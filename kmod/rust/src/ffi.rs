@@ -86,6 +86,7 @@ pub(crate) struct New {
     pub(crate) ctor: Option<Ctor>,
     pub(crate) ctor_data: *mut c_void,
     pub(crate) gfp: c_uint,
+    pub(crate) irqs_off: bool,
 }
 
 const _: () = assert!(size_of::<New>() == 64);
@@ -109,6 +110,8 @@ unsafe extern "C" {
     pub(crate) safe fn umbra_c_slice() -> u64;
     pub(crate) safe fn umbra_c_guard();
     pub(crate) fn umbra_c_unguard();
+    pub(crate) safe fn umbra_c_irqs_off() -> c_ulong;
+    pub(crate) fn umbra_c_irqs_as(flags: c_ulong);
     pub(crate) safe fn umbra_c_synchronize_rcu();
     pub(crate) safe fn umbra_c_synchronize_readers();
     pub(crate) safe fn umbra_c_passing(change: c_int);

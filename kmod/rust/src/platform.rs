@@ -11,6 +11,7 @@
 //! queues the work item, which does the rest ([`reclaim`]).
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::c_ulong;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -30,6 +31,22 @@ impl Drop for Guard {
     fn drop(&mut self) {
         // SAFETY: balances the `umbra_c_guard` of `pin`.
         unsafe { ffi::umbra_c_unguard() }
+    }
+}
+
+/// Interrupts are off on this CPU while this lives, then as they were before.
+pub(crate) struct IrqsOff(c_ulong, PhantomData<*const ()>);
+
+impl IrqsOff {
+    pub(crate) fn new() -> Self {
+        Self(ffi::umbra_c_irqs_off(), PhantomData)
+    }
+}
+
+impl Drop for IrqsOff {
+    fn drop(&mut self) {
+        // SAFETY: what `new` was given, on its CPU: nobody is moved with interrupts off.
+        unsafe { ffi::umbra_c_irqs_as(self.0) }
     }
 }
 

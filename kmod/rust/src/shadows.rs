@@ -10,7 +10,7 @@ use umbra_shadow::{AllocError, AllocFlags, Dtor, Smr, Table};
 use crate::ffi::{self, Ctor, New};
 use crate::global::{Locked, global};
 use crate::log;
-use crate::platform::{Held, Kernel, may_sleep};
+use crate::platform::{Held, IrqsOff, Kernel, may_sleep};
 
 const EBUSY: c_int = -16;
 const EEXIST: c_int = -17;
@@ -18,7 +18,7 @@ const ENOMEM: c_int = -12;
 const EINVAL: c_int = -22;
 
 /// A C constructor as the table wants it.
-pub(crate) fn construct(
+fn construct(
     obj: *mut c_void,
     ctor: Option<Ctor>,
     ctor_data: *mut c_void,
@@ -42,7 +42,7 @@ pub(crate) fn construct(
 }
 
 /// The errno for a failure.
-pub(crate) fn errno(error: &AllocError<c_int>) -> c_int {
+fn errno(error: &AllocError<c_int>) -> c_int {
     match *error {
         AllocError::Exists(_) => EEXIST,
         AllocError::OutOfMemory => ENOMEM,
@@ -100,15 +100,17 @@ unsafe extern "C" fn umbra_rs_new(new: &mut New, data: &mut *mut c_void) -> c_in
     let flags = AllocFlags(new.gfp);
     let ctor = construct(new.obj, new.ctor, new.ctor_data);
     let obj = new.obj.addr();
+    let irqs_off = new.irqs_off;
+    let section = || irqs_off.then(IrqsOff::new);
     let made = match NonNull::new(new.ty) {
         Some(ty) => {
             // SAFETY: the caller's.
             let table = unsafe { table(ty) };
             new.id = table.id();
-            table.alloc_with_cookie(obj, new.cookie, new.size, flags, ctor)
+            table.alloc_within(obj, new.cookie, new.size, flags, section, ctor)
         }
         None => match global().shadows.table(new.id, flags) {
-            Ok(table) => table.alloc_with_cookie(obj, new.cookie, new.size, flags, ctor),
+            Ok(table) => table.alloc_within(obj, new.cookie, new.size, flags, section, ctor),
             Err(_) => return ENOMEM,
         },
     };

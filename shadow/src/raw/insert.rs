@@ -3,6 +3,7 @@
 //! ```text
 //!  entry made -> guard: body looked through, entry put in (change) -> no guard: ctor
 //!      -> published -> grown, if the count says so
+//!                     |--------------- the caller's section ----------------|
 //! ```
 //! Whatever stands in the way (another's constructor, a worn head, a body that is
 //! given up, a prefix that is needed) is dealt with outside of the guard, and the look
@@ -22,8 +23,10 @@ use crate::platform::{AllocFlags, Platform};
 ///
 /// Dropped without [`publish`](Self::publish) (the constructor failed, or
 /// unwinds) it takes the entry out again.
-struct Reservation<'a, P: Platform> {
+struct Reservation<'a, P: Platform, S> {
     core: &'a Core<P>,
+    /// The caller's section, until the entry is published or cancelled.
+    section: Option<S>,
     body: NonNull<Body<P>>,
     entry: Entry,
     place: Place,
@@ -33,14 +36,15 @@ struct Reservation<'a, P: Platform> {
 }
 
 impl<P: Platform> Core<P> {
-    /// Finds the variable of `obj`, or reserves, constructs and publishes one.
-    /// `Ok` is a new one's data.
-    pub(crate) fn insert<E>(
+    /// Finds the variable of `obj`, or reserves, constructs and publishes one, in a
+    /// `section` that is made anew for each attempt at a place. `Ok` is a new one's data.
+    pub(crate) fn insert<S, E>(
         this: NonNull<Self>,
         obj: usize,
         size: usize,
         cookie: u64,
         flags: AllocFlags,
+        section: impl Fn() -> S,
         ctor: impl FnOnce(NonNull<u8>) -> Result<(), E>,
     ) -> Result<NonNull<u8>, AllocError<E>> {
         // SAFETY: the caller's handle keeps the core.
@@ -73,13 +77,16 @@ impl<P: Platform> Core<P> {
             let Some(body) = core.body_now() else {
                 continue;
             };
+            let within = section();
             // SAFETY: loaded under the guard; the spare entry is ours.
             let step = unsafe { body.as_ref().insert(core, hash, obj, &mut spare) };
+            // Whatever else it is, is dealt with outside of the section.
+            let within = matches!(step, Step::Done(..)).then_some(within);
             match step {
-                Step::Exists(entry) => return Err(AllocError::Exists(entry.data())),
                 Step::Done(entry, place, grow) => {
                     break Reservation {
                         core,
+                        section: within,
                         body,
                         entry,
                         place,
@@ -87,6 +94,7 @@ impl<P: Platform> Core<P> {
                         hash,
                     };
                 }
+                Step::Exists(entry) => return Err(AllocError::Exists(entry.data())),
                 Step::Worn | Step::Frozen => {
                     // SAFETY: loaded under the guard; it stays while it counts us.
                     let used = unsafe { body.as_ref() };
@@ -161,13 +169,14 @@ impl<E> From<Unmade> for AllocError<E> {
     }
 }
 
-impl<P: Platform> Reservation<'_, P> {
+impl<P: Platform, S> Reservation<'_, P, S> {
     /// Makes the constructed variable visible, then looks after the table: who
     /// waits for the variable does not wait for that.
-    fn publish(self, flags: AllocFlags) -> NonNull<u8> {
+    fn publish(mut self, flags: AllocFlags) -> NonNull<u8> {
         let data = self.entry.data();
         self.core.sizes.keep(self.entry.class());
         self.entry.publish();
+        drop(self.section.take());
         // SAFETY: the reservation (`busy`) keeps the body until `settle`.
         let body = unsafe { self.body.as_ref() };
         if self.grow {
@@ -179,14 +188,15 @@ impl<P: Platform> Reservation<'_, P> {
     }
 }
 
-impl<P: Platform> Drop for Reservation<'_, P> {
+impl<P: Platform, S> Drop for Reservation<'_, P, S> {
     fn drop(&mut self) {
+        self.entry.cancel();
+        drop(self.section.take());
         let guard = self.core.platform().pin();
         // SAFETY: the reservation keeps the body; the guard keeps the nodes that
         // the search meets.
         unsafe {
             let body = self.body.as_ref();
-            self.entry.cancel();
             body.unlink(self.core, self.hash, self.entry, self.place, guard);
             body.busy.settle(self.hash, self.core);
         }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::alloc::Layout;
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,12 +18,39 @@ pub struct Ledger {
     pub bytes: AtomicUsize,
     /// Guards taken.
     pub pins: AtomicUsize,
+    /// Looks at another caller's running constructor.
+    pub waits: AtomicUsize,
     /// Allocations asked for.
     pub calls: AtomicUsize,
     /// The call (counted from 1) that fails; 0 for none.
     pub fail_nth: AtomicUsize,
     /// Every call from this one on fails; 0 for none.
     pub fail_from: AtomicUsize,
+}
+
+thread_local! {
+    /// Whether this thread is in a [`Section`].
+    static IN_SECTION: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A section of the thread's in which [`Counting`] neither has memory nor waits.
+pub struct Section;
+
+impl Section {
+    pub fn enter() -> Self {
+        assert!(!IN_SECTION.replace(true), "one at a time");
+        Self
+    }
+
+    pub fn is_entered() -> bool {
+        IN_SECTION.get()
+    }
+}
+
+impl Drop for Section {
+    fn drop(&mut self) {
+        IN_SECTION.set(false);
+    }
 }
 
 /// [`Epoch`] with a ledger.
@@ -58,6 +86,7 @@ unsafe impl Smr for Counting {
 // SAFETY: `Epoch`'s memory, or none.
 unsafe impl Memory for Counting {
     fn alloc_zeroed(&self, layout: Layout, flags: AllocFlags) -> Option<NonNull<u8>> {
+        assert!(!Section::is_entered(), "memory is had outside of sections");
         let call = self.0.calls.fetch_add(1, SeqCst) + 1;
         let from = self.0.fail_from.load(SeqCst);
         if call == self.0.fail_nth.load(SeqCst) || (from != 0 && call >= from) {
@@ -86,6 +115,8 @@ unsafe impl Memory for Counting {
 
 impl Platform for Counting {
     fn relax(&self, flags: AllocFlags, _round: u32) -> bool {
+        self.0.waits.fetch_add(1, SeqCst);
+        assert!(!Section::is_entered(), "others are waited for outside");
         Epoch.relax(flags, 0)
     }
 }
