@@ -286,16 +286,17 @@ static void bench_memory(unsigned int n)
 	}
 }
 
-/* ---- the longest time with preemption off ---- */
+/* ---- the longest time with preemption off, or interrupts ---- */
 
 static unsigned int sections = 1000000;
 module_param(sections, uint, 0444);
 MODULE_PARM_DESC(sections, "how many shadows to look for the longest section with; 0: do not");
 
 /*
- * umbra.ko turns preemption off by two functions, and interrupts in the drop-in only.
- * Probes on the two see each section begin and end; what they cost themselves is the
- * shortest section, and taken off, for those inside of another section too.
+ * umbra.ko turns preemption off by two functions, and interrupts by two others, in the
+ * drop-in only. Probes on two of them see each section begin and end; what they cost
+ * themselves is the shortest section with preemption off, and taken off, for those
+ * inside of another section too.
  */
 static u64 section_start, section_longest, section_shortest = ~0ULL;
 static unsigned int section_depth, section_inner;
@@ -326,10 +327,24 @@ static int section_ends(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
-static struct kprobe section_probes[] = {
-	{ .symbol_name = "umbra_c_guard", .pre_handler = section_begins },
-	{ .symbol_name = "umbra_c_unguard", .pre_handler = section_ends },
-};
+static struct kprobe section_begin = { .pre_handler = section_begins };
+static struct kprobe section_end = { .pre_handler = section_ends };
+static struct kprobe *section_probes[] = { &section_begin, &section_end };
+
+static int section_watch(const char *begin, const char *end)
+{
+	/* A probe is used again. */
+	section_begin = (struct kprobe){ .symbol_name = begin,
+					 .pre_handler = section_begins };
+	section_end = (struct kprobe){ .symbol_name = end,
+				       .pre_handler = section_ends };
+	return register_kprobes(section_probes, ARRAY_SIZE(section_probes));
+}
+
+static void section_unwatch(void)
+{
+	unregister_kprobes(section_probes, ARRAY_SIZE(section_probes));
+}
 
 static void section_figure(const char *name)
 {
@@ -377,14 +392,12 @@ static noinline void op_drop_in_free(unsigned int i)
 	umbra_klp_shadow_free(bench_key(i), BENCH_DROP_IN, op_destruct);
 }
 
-/* The drop-in is what turns interrupts off: for all of a call, nearly. */
+/* A destructor of the drop-in's runs with interrupts off for nearly all of a call. */
 static void bench_irqs_off(unsigned int n)
 {
 	u64 nothing, shortest, longest;
 
 	bench_longest(op_nothing, 1000, &nothing);
-	longest = bench_longest(op_drop_in_alloc, n, &shortest);
-	bench_figure("interrupts off, longest, drop-in alloc", 1, longest - nothing);
 	longest = bench_longest(op_drop_in_free, n, &shortest);
 	bench_figure("interrupts off, longest, drop-in free and each of its free_all",
 		     1, longest - nothing);
@@ -395,17 +408,11 @@ static void bench_irqs_off(unsigned int n)
 
 static int bench_sections(unsigned int n)
 {
-	struct kprobe *probes[] = { &section_probes[0], &section_probes[1] };
 	u64 longest, shortest;
 	unsigned int i;
-	int ret = rhashtable_init(&bench_table, &bench_params);
+	int ret;
 
-	if (ret)
-		return ret;
-	bench_irqs_off(n);
-	rhashtable_free_and_destroy(&bench_table, bench_node_free, NULL);
-
-	ret = register_kprobes(probes, ARRAY_SIZE(probes));
+	ret = section_watch("umbra_c_guard", "umbra_c_unguard");
 	if (ret)
 		return ret;
 	for (i = 0; i < n; i++)
@@ -430,7 +437,21 @@ static int bench_sections(unsigned int n)
 	umbra_klp_shadow_free_all(BENCH_DROP_IN, op_destruct);
 	section_figure("longest section, the drop-in's free_all with a destructor");
 	umbra_barrier();
-	unregister_kprobes(probes, ARRAY_SIZE(probes));
+	section_unwatch();
+
+	ret = section_watch("umbra_c_irqs_off", "umbra_c_irqs_as");
+	if (ret)
+		return ret;
+	for (i = 0; i < n; i++)
+		op_drop_in_alloc(i);
+	section_figure("interrupts off, longest, drop-in alloc");
+	section_unwatch();
+
+	ret = rhashtable_init(&bench_table, &bench_params);
+	if (ret)
+		return ret;
+	bench_irqs_off(n);
+	rhashtable_free_and_destroy(&bench_table, bench_node_free, NULL);
 	return 0;
 }
 

@@ -133,7 +133,7 @@ fn d11_the_ctor_may_use_the_table() {
 #[test]
 fn r45_recycled_memory_reads_zero() {
     let (platform, table) = table();
-    for _ in 0..200 {
+    for _ in 0..if cfg!(miri) { 10 } else { 200 } {
         let made = table.alloc(1, 64, FLAGS, |data| {
             // SAFETY: 64 bytes were asked for.
             let bytes = unsafe { NonNull::slice_from_raw_parts(data, 64).as_mut() };

@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use umbra_shadow::{AllocError, AllocFlags, Dtor, Smr, Table};
+use umbra_shadow::{AllocError, AllocFlags, Dtor, OutOfMemory, Smr, Table};
 
 use crate::ffi::{self, Ctor, New};
 use crate::global::{Locked, global};
@@ -89,6 +89,71 @@ unsafe extern "C" fn umbra_rs_shadow_get(obj: *const c_void, id: c_ulong) -> *mu
         .map_or(core::ptr::null_mut(), |data| data.as_ptr().cast())
 }
 
+/// What a C caller wants attached.
+struct Wanted {
+    obj: *mut c_void,
+    size: usize,
+    gfp: c_uint,
+    ctor: Option<Ctor>,
+    ctor_data: *mut c_void,
+    cookie: u64,
+    irqs_off: bool,
+}
+
+impl Wanted {
+    #[inline]
+    fn plain(
+        obj: *mut c_void,
+        size: usize,
+        gfp: c_uint,
+        ctor: Option<Ctor>,
+        ctor_data: *mut c_void,
+    ) -> Self {
+        Self {
+            obj,
+            size,
+            gfp,
+            ctor,
+            ctor_data,
+            cookie: 0,
+            irqs_off: false,
+        }
+    }
+}
+
+type Attached = Result<NonNull<u8>, AllocError<c_int>>;
+
+/// The one place that attaches: with two of them there were two copies of the table's
+/// insertion, and each would call what is now a part of it (34 instructions more).
+#[inline]
+fn attach(table: &Table<Kernel>, wanted: &Wanted) -> Attached {
+    let irqs_off = wanted.irqs_off;
+    table.alloc_within(
+        wanted.obj.addr(),
+        wanted.cookie,
+        wanted.size,
+        AllocFlags(wanted.gfp),
+        || irqs_off.then(IrqsOff::new),
+        construct(wanted.obj, wanted.ctor, wanted.ctor_data),
+    )
+}
+
+/// The shadow that is there, or one as wanted.
+fn find_or_attach(table: &Table<Kernel>, wanted: &Wanted) -> Attached {
+    if let Some(data) = table.get(wanted.obj.addr(), &Kernel.pin()) {
+        return Ok(data);
+    }
+    match attach(table, wanted) {
+        Err(AllocError::Exists(data)) => Ok(data),
+        other => other,
+    }
+}
+
+/// The table of an id, which is made if the id is new.
+fn table_of(id: c_ulong, gfp: c_uint) -> Result<Table<Kernel>, OutOfMemory> {
+    global().shadows.table(id, AllocFlags(gfp))
+}
+
 /// Attaches a shadow as `src/shadow.c` describes it, which learns the id of a handle:
 /// 0, or `-EEXIST` with the data that is there in `data`, or why not.
 ///
@@ -97,20 +162,24 @@ unsafe extern "C" fn umbra_rs_shadow_get(obj: *const c_void, id: c_ulong) -> *mu
 /// takes what `umbra.h` promises.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn umbra_rs_new(new: &mut New, data: &mut *mut c_void) -> c_int {
-    let flags = AllocFlags(new.gfp);
-    let ctor = construct(new.obj, new.ctor, new.ctor_data);
-    let obj = new.obj.addr();
-    let irqs_off = new.irqs_off;
-    let section = || irqs_off.then(IrqsOff::new);
+    let wanted = Wanted {
+        obj: new.obj,
+        size: new.size,
+        gfp: new.gfp,
+        ctor: new.ctor,
+        ctor_data: new.ctor_data,
+        cookie: new.cookie,
+        irqs_off: new.irqs_off,
+    };
     let made = match NonNull::new(new.ty) {
         Some(ty) => {
             // SAFETY: the caller's.
             let table = unsafe { table(ty) };
             new.id = table.id();
-            table.alloc_within(obj, new.cookie, new.size, flags, section, ctor)
+            attach(&table, &wanted)
         }
-        None => match global().shadows.table(new.id, flags) {
-            Ok(table) => table.alloc_within(obj, new.cookie, new.size, flags, section, ctor),
+        None => match table_of(new.id, new.gfp) {
+            Ok(table) => attach(&table, &wanted),
             Err(_) => return ENOMEM,
         },
     };
@@ -192,14 +261,9 @@ extern "C" fn umbra_rs_shadow_alloc(
     ctor: Option<Ctor>,
     ctor_data: *mut c_void,
 ) -> *mut c_void {
-    let made = global().shadows.alloc(
-        obj.addr(),
-        id,
-        size,
-        AllocFlags(gfp),
-        construct(obj, ctor, ctor_data),
-    );
-    match made {
+    let wanted = Wanted::plain(obj, size, gfp, ctor, ctor_data);
+    let made = table_of(id, gfp).map_err(AllocError::from);
+    match made.and_then(|table| attach(&table, &wanted)) {
         Ok(data) => data.as_ptr().cast(),
         Err(AllocError::Exists(_)) => {
             ffi::umbra_c_duplicate(id);
@@ -219,15 +283,9 @@ extern "C" fn umbra_rs_shadow_get_or_alloc(
     ctor: Option<Ctor>,
     ctor_data: *mut c_void,
 ) -> *mut c_void {
-    global()
-        .shadows
-        .get_or_alloc(
-            obj.addr(),
-            id,
-            size,
-            AllocFlags(gfp),
-            construct(obj, ctor, ctor_data),
-        )
+    let wanted = Wanted::plain(obj, size, gfp, ctor, ctor_data);
+    let made = table_of(id, gfp).map_err(AllocError::from);
+    made.and_then(|table| find_or_attach(&table, &wanted))
         .map_or(core::ptr::null_mut(), |data| data.as_ptr().cast())
 }
 
@@ -301,12 +359,8 @@ unsafe extern "C" fn umbra_rs_alloc(
 ) -> *mut c_void {
     // SAFETY: the caller's.
     let table = unsafe { table(ty) };
-    match table.alloc(
-        obj.addr(),
-        size,
-        AllocFlags(gfp),
-        construct(obj, ctor, ctor_data),
-    ) {
+    let wanted = Wanted::plain(obj, size, gfp, ctor, ctor_data);
+    match attach(&table, &wanted) {
         Ok(data) => data.as_ptr().cast(),
         Err(error) => err_ptr(errno(&error)),
     }
@@ -327,12 +381,8 @@ unsafe extern "C" fn umbra_rs_get_or_alloc(
 ) -> *mut c_void {
     // SAFETY: the caller's.
     let table = unsafe { table(ty) };
-    match table.get_or_alloc(
-        obj.addr(),
-        size,
-        AllocFlags(gfp),
-        construct(obj, ctor, ctor_data),
-    ) {
+    let wanted = Wanted::plain(obj, size, gfp, ctor, ctor_data);
+    match find_or_attach(&table, &wanted) {
         Ok(data) => data.as_ptr().cast(),
         Err(error) => err_ptr(errno(&error)),
     }
