@@ -4,6 +4,7 @@ use std::alloc::Layout;
 use std::ptr::NonNull;
 use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicBool as StdBool, Ordering::Relaxed as Plain};
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Progress, Smr, Table};
@@ -33,6 +34,8 @@ struct Shared {
     retired: AtomicUsize,
     dropped: AtomicUsize,
     blocks: Blocks,
+    /// Waiting for a constructor is an error.
+    hurried: StdBool,
 }
 
 #[derive(Default)]
@@ -73,12 +76,18 @@ impl Tracked {
             retired: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
             blocks: Blocks::default(),
+            hurried: StdBool::new(false),
         }))
     }
 
     /// From now on there is memory for entries only, or for everything again.
     pub fn cramp(&self, cramped: bool) {
         self.0.blocks.cramp(cramped);
+    }
+
+    /// From now on it is an error to wait for another's constructor.
+    pub fn nobody_waits(&self) {
+        self.0.hurried.store(true, Plain);
     }
 
     /// A table on this platform, of payloads.
@@ -216,6 +225,10 @@ unsafe impl Memory for Tracked {
 
 impl Platform for Tracked {
     fn relax(&self, _flags: AllocFlags, _round: u32) -> bool {
+        assert!(
+            !self.0.hurried.load(Plain),
+            "waits for another's constructor"
+        );
         loom::thread::yield_now();
         true
     }

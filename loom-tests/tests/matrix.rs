@@ -16,8 +16,14 @@ struct Matrix {
     operations: Vec<String>,
     pairs: BTreeMap<String, Vec<String>>,
     none: BTreeMap<String, String>,
+    guarantees: BTreeMap<String, Vec<String>>,
     other: BTreeMap<String, Vec<String>>,
 }
+
+/// Those of DESIGN.md that are about orderings: S2, S5 and S6 are not.
+const GUARANTEES: &[&str] = &[
+    "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "G9", "G10", "G11", "G12", "S1", "S3", "S4",
+];
 
 /// Test programs that are no models.
 const TOOLS: &[&str] = &["explore", "matrix"];
@@ -90,6 +96,29 @@ fn every_pair_has_a_model_or_a_reason_and_never_both() {
     assert!(strange.is_empty(), "no such pairs: {strange:?}");
 }
 
+/// The guarantees' rows, in their order.
+fn guarantees(matrix: &Matrix) -> impl Iterator<Item = (&str, &[String])> {
+    GUARANTEES.iter().map(|&guarantee| {
+        let mut rows = matrix.guarantees.iter();
+        let row = rows.find(|(what, _)| what.split(' ').next() == Some(guarantee));
+        let (what, models) = row.unwrap_or_else(|| panic!("{guarantee} has no model"));
+        (what.as_str(), models.as_slice())
+    })
+}
+
+#[test]
+fn every_guarantee_has_a_model() {
+    let matrix = matrix();
+    assert!(guarantees(&matrix).all(|(_, models)| !models.is_empty()));
+    assert_eq!(guarantees(&matrix).count(), matrix.guarantees.len());
+}
+
+/// A row of a table.
+fn line(list: &mut String, what: &str, models: &[String]) {
+    let names: Vec<String> = models.iter().map(|m| format!("`{m}`")).collect();
+    let _ = writeln!(list, "| {what} | {} |", names.join(", "));
+}
+
 #[test]
 fn the_matrix_and_the_models_name_one_another() {
     let matrix = matrix();
@@ -97,6 +126,7 @@ fn the_matrix_and_the_models_name_one_another() {
     let named: BTreeSet<String> = matrix
         .pairs
         .values()
+        .chain(matrix.guarantees.values())
         .chain(matrix.other.values())
         .flatten()
         .cloned()
@@ -134,8 +164,7 @@ fn render(matrix: &Matrix) -> String {
             }
             let models = &matrix.pairs[&format!("{a} {b}")];
             let _ = write!(row, " {} |", models.len());
-            let names: Vec<String> = models.iter().map(|m| format!("`{m}`")).collect();
-            let _ = writeln!(list, "| {a}, {b} | {} |", names.join(", "));
+            line(&mut list, &format!("{a}, {b}"), models);
         }
         let _ = writeln!(out, "{row}");
     }
@@ -146,8 +175,11 @@ fn render(matrix: &Matrix) -> String {
     }
     let _ = write!(out, "\n| pair | models |\n|---|---|\n{list}");
     for (what, models) in &matrix.other {
-        let names: Vec<String> = models.iter().map(|m| format!("`{m}`")).collect();
-        let _ = writeln!(out, "| {what} | {} |", names.join(", "));
+        line(&mut out, what, models);
+    }
+    out.push_str("\n| guarantee | models |\n|---|---|\n");
+    for (what, models) in guarantees(matrix) {
+        line(&mut out, what, models);
     }
     out.push_str(END);
     out
