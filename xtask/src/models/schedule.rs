@@ -332,6 +332,10 @@ fn between(line: &str, left: &str, right: &str) -> Option<String> {
     Some(from.split(right).next().unwrap_or(from).to_owned())
 }
 
+/// Steps that are shown of a schedule without end: its beginning, and its last ones.
+const HEAD: usize = 400;
+const TAIL: usize = 60;
+
 /// The steps from the first spawn on, a column for each thread.
 fn columns(steps: &[Step]) -> String {
     let spawn = steps.iter().position(|s| s.what.starts_with("spawns"));
@@ -364,7 +368,15 @@ fn columns(steps: &[Step]) -> String {
     };
     let heads: Vec<String> = (0..threads).map(|t| format!("thread {t}")).collect();
     let _ = writeln!(out, "{}", row("", &heads));
+    let left_out = HEAD..shown.len().saturating_sub(TAIL);
     for (i, step) in shown.iter().enumerate() {
+        if left_out.contains(&i) {
+            if i == left_out.start {
+                let steps = left_out.len();
+                let _ = writeln!(out, "      │ ({steps} steps left out: does it end?)");
+            }
+            continue;
+        }
         let mut cells = vec![String::new(); threads];
         cells[step.thread] = clip(&cell(step), 71);
         let _ = writeln!(out, "{}", row(&(from + i + 1).to_string(), &cells));
@@ -447,5 +459,22 @@ mod tests {
         let column = |line: &str| line.split('│').position(|c| c.contains("self.0"));
         assert_eq!(column(lines[4]), Some(2));
         assert_eq!(column(lines[5]), Some(1));
+    }
+
+    #[test]
+    fn a_schedule_without_end_is_cut_in_the_midst() {
+        let step = |i: usize| Step {
+            thread: i % 2,
+            what: format!("step {i} of many"),
+            place: String::new(),
+        };
+        let of = |steps: usize| columns(&(1..=steps).map(step).collect::<Vec<_>>());
+        let whole = of(HEAD + TAIL);
+        assert_eq!(whole.lines().count(), 1 + HEAD + TAIL);
+        assert!(!whole.contains("left out"));
+        let cut = of(50_000);
+        assert_eq!(cut.lines().count(), 1 + HEAD + 1 + TAIL);
+        assert!(cut.contains("(49540 steps left out") && cut.contains("step 400 of many"));
+        assert!(!cut.contains("step 401 of many") && cut.contains("step 49941 of many"));
     }
 }
