@@ -112,21 +112,25 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
         return Ok(0);
     }
     // Looked at first: often there is nothing to judge, and so nothing to build.
-    if args.changed.is_some() && chosen(paths, &mutants::read(paths.root())?, args)?.is_empty() {
-        ui::note("nothing that was changed has an ordering or a named mutant");
-        return Ok(0);
+    let catalogue = mutants::read(paths.root())?;
+    if let Some(key) = &args.show {
+        named(&catalogue, key)?;
+    } else if chosen(paths, &catalogue, args)?.is_empty() {
+        return match (&args.changed, &args.only[..]) {
+            (Some(_), _) | (None, []) => {
+                ui::note("nothing that was changed has an ordering or a named mutant");
+                Ok(0)
+            }
+            (None, parts) => Err(unknown(&parts.join("`, `"))),
+        };
     }
-    let tree = prepare(paths, mutants::read(paths.root())?)?;
+    let tree = prepare(paths, catalogue)?;
     let mut verdicts = Verdicts::open(paths, &tree, args.fresh)?;
     runner::baseline(paths, &tree, &mut verdicts)?;
     if let Some(key) = &args.show {
         return show(paths, &tree, &mut verdicts, key, args).map(|()| 0);
     }
     let chosen = chosen(paths, &tree.catalogue, args)?;
-    if chosen.is_empty() {
-        ui::note("no mutant has such a name: `cargo xtask mutate --list` has them all");
-        return Ok(0);
-    }
     let limits = runner::Limits {
         each: Duration::from_secs(args.budget),
         total: args.total.map(Duration::from_secs),
@@ -156,6 +160,18 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     verdict(&rows, report)
 }
 
+fn unknown(name: &str) -> Error {
+    Error::Refused {
+        what: format!("no mutant is called `{name}`"),
+        help: "`cargo xtask mutate --list` has them all".into(),
+    }
+}
+
+fn named<'a>(catalogue: &'a Catalogue, key: &str) -> Result<&'a Mutant> {
+    let mut all = catalogue.mutants.iter();
+    all.find(|m| m.key == key).ok_or_else(|| unknown(key))
+}
+
 fn show(
     paths: &Paths,
     tree: &tree::Tree,
@@ -163,15 +179,7 @@ fn show(
     key: &str,
     args: &MutateArgs,
 ) -> Result<()> {
-    let mutant = tree
-        .catalogue
-        .mutants
-        .iter()
-        .find(|m| m.key == key)
-        .ok_or_else(|| Error::Refused {
-            what: format!("no mutant is called `{key}`"),
-            help: "`cargo xtask mutate --list` has them all".into(),
-        })?;
+    let mutant = named(&tree.catalogue, key)?;
     let limits = runner::Limits {
         each: Duration::from_secs(args.budget),
         total: None,
@@ -299,5 +307,24 @@ mod tests {
         let keys: BTreeSet<&str> = all.mutants.iter().map(|m| m.key.as_str()).collect();
         assert_eq!(keys.len(), all.mutants.len(), "a key names one mutant");
         assert!(all.mutants.iter().any(|m| m.file == "state/src/gate.rs"));
+    }
+
+    #[test]
+    fn a_mutant_that_does_not_exist_is_refused_before_anything_is_built() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: MutateArgs,
+        }
+        let paths = Paths::new().expect("in the checkout");
+        for option in ["--show", "--only"] {
+            let line = <Line as clap::Parser>::parse_from(["mutate", option, "no-such"]);
+            let refused = run(&paths, &line.args).expect_err("nothing to judge");
+            assert!(
+                refused
+                    .to_string()
+                    .contains("no mutant is called `no-such`")
+            );
+        }
     }
 }
