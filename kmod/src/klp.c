@@ -183,7 +183,7 @@ EXPORT_SYMBOL_GPL(umbra_klp_shadow_free);
  * @dtor: destructor, or NULL; runs for each with interrupts off, and for all
  *	before the return
  *
- * If @dtor is given, preemption is off for a thousand or so variables at a time;
+ * If @dtor is given, preemption is off for fifty or so variables at a time;
  * without, its cost is constant.
  *
  * Context: any but NMI.

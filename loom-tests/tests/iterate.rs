@@ -76,6 +76,26 @@ fn g6_iterate_against_growth() {
     });
 }
 
+/// G6, G8: who frees what he walks over in slices frees all that was there, each once,
+/// whichever half it goes to meanwhile.
+#[test]
+fn g6_walk_to_free_against_growth() {
+    explore("free each | alloc with growth", Some(2), || {
+        with_table(|table| {
+            assert!(Payload::put(table, 0x40, 1) && Payload::put(table, 0x80, 2));
+            let put = spawn(table, |t| assert!(Payload::put(t, 0xc0, 3)));
+            let mut freed = Vec::new();
+            table.for_each_to_free(|obj, _| {
+                assert!(free(table, obj), "given once");
+                freed.push(obj);
+            });
+            assert!(freed.contains(&0x40) && freed.contains(&0x80), "{freed:?}");
+            put.join().unwrap();
+            assert_eq!(table.live(), 3 - freed.len());
+        });
+    });
+}
+
 /// G7: a walk that a free_all overtakes does not go on with what comes after it: no
 /// object is seen twice.
 #[test]

@@ -267,7 +267,16 @@ impl<P: Platform> Table<P> {
     /// Each variable that exists throughout the call is seen once; one that is
     /// made or freed meanwhile may be seen or not; none is seen twice.
     pub fn for_each(&self, mut f: impl FnMut(usize, NonNull<u8>)) {
-        self.core().for_each(&mut f);
+        self.core().for_each(false, &mut f);
+    }
+
+    /// [`for_each`](Self::for_each) for an `f` that frees what it is given: the guard is
+    /// renewed after every fifty or so.
+    ///
+    /// Each variable that exists throughout the call is seen. One that `f` leaves is
+    /// seen twice.
+    pub fn for_each_to_free(&self, mut f: impl FnMut(usize, NonNull<u8>)) {
+        self.core().for_each(true, &mut f);
     }
 
     /// How many variables a lookup finds; exact when nobody writes.

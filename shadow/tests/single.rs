@@ -371,6 +371,35 @@ fn g6_a_split_has_a_guard_for_each_of_its_steps() {
     assert!(splits > 2);
 }
 
+/// Who frees what he walks over is given all of it: in slices, and then what is left.
+#[test]
+fn g7_a_walk_in_slices_is_given_everything() {
+    let platform = Counting::default();
+    let table = Table::new(platform.clone(), 1).unwrap();
+    let objects = if cfg!(miri) { 100 } else { 10_000 };
+    (0..objects).for_each(|i| assert!(put(&table, object(i), 1)));
+    assert!(put(&table, 0, 1));
+    let mut seen = std::collections::BTreeMap::<usize, usize>::new();
+    table.for_each_to_free(|obj, _| *seen.entry(obj).or_default() += 1);
+    assert_eq!(seen.len(), objects + 1);
+    let twice = seen.values().filter(|times| **times == 2).count();
+    // What has no lane is not in a slice: NULL, and the attic's.
+    assert_eq!(twice, objects - table.stats().attic);
+
+    let (mut freed, mut between, mut most, mut pins) = (0, 0, 0, 0);
+    table.for_each_to_free(|obj, _| {
+        // The walk's own guard, if it is not that of the free before.
+        let now = platform.0.pins.load(SeqCst);
+        between = if now == pins { between + 1 } else { 1 };
+        most = most.max(between);
+        assert!(table.free(obj), "given once");
+        freed += 1;
+        pins = platform.0.pins.load(SeqCst);
+    });
+    assert_eq!((freed, table.live()), (objects + 1, 0));
+    assert!(most <= 15 * 7, "{most} under one guard");
+}
+
 /// Attaches in a section, and says there what the constructor is to return.
 fn put_within(table: &Table<Counting>, obj: usize, made: Result<(), ()>) -> bool {
     let ctor = |_| {

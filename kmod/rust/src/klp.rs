@@ -8,8 +8,8 @@ use umbra_shadow::{Dtor, Smr};
 use crate::global::global;
 use crate::platform::Kernel;
 
-/// Frees every variable of an id one by one, by `free`. Preemption is off for those of
-/// one segment, a thousand or so, at a time.
+/// Frees every variable of an id one by one, by `free`. Preemption is off for fifty or so
+/// at a time.
 ///
 /// # Safety
 /// `free` detaches the variable of the object and id that it is given.
@@ -22,7 +22,7 @@ unsafe extern "C" fn umbra_rs_klp_free_all(
     // A handle of its own keeps the table from one segment to the next.
     let table = global().shadows.find(id, &Kernel.pin()).cloned();
     if let Some(table) = table {
-        table.for_each(|obj, _| {
+        table.for_each_to_free(|obj, _| {
             // SAFETY: the caller's function; the walk's guard keeps what it holds
             // while the variables go.
             unsafe { free(core::ptr::without_provenance_mut(obj), id, dtor) }

@@ -380,9 +380,10 @@ impl<P: Platform> Core<P> {
     }
 
     /// Calls `f` for each live variable, under a guard of its own for each
-    /// segment.
-    pub(crate) fn for_each(&self, f: &mut dyn FnMut(usize, NonNull<u8>)) {
+    /// segment; if `sliced`, for those in its lanes before, under one for a few lines.
+    pub(crate) fn for_each(&self, sliced: bool, f: &mut dyn FnMut(usize, NonNull<u8>)) {
         let (mut at, mut first) = (Some(0), None);
+        let mut line = sliced.then_some(0);
         while let Some(prefix) = at {
             let _guard = self.platform.pin();
             let Some(body) = self.body_now() else { return };
@@ -392,7 +393,15 @@ impl<P: Platform> Core<P> {
                 return;
             }
             // SAFETY: loaded under the guard.
-            at = unsafe { body.as_ref().for_each_from(prefix, f) };
+            let body = unsafe { body.as_ref() };
+            if let Some(from) = line {
+                // SAFETY: as above.
+                line = unsafe { body.for_lines_from(prefix, from, f) };
+            } else {
+                // SAFETY: as above.
+                at = unsafe { body.for_each_from(prefix, f) };
+                line = sliced.then_some(0);
+            }
         }
     }
 

@@ -104,11 +104,7 @@ impl<P: Platform> Body<P> {
         at: u64,
         f: &mut dyn FnMut(usize, NonNull<u8>),
     ) -> Option<u64> {
-        let mut f = |entry: Entry| {
-            if entry.is_live() {
-                f(entry.obj(), entry.data());
-            }
-        };
+        let mut f = |entry: Entry| Self::if_live(entry, f);
         let hash = at.reverse_bits();
         let lines = self.lines(hash);
         // SAFETY: the caller's contract.
@@ -124,6 +120,33 @@ impl<P: Platform> Body<P> {
             self.attic.for_run(hash, lines.depth, usize::MAX, &mut f);
         }
         Self::after(at, &lines)
+    }
+
+    /// Calls `f` for each live entry in a few lines of that segment, from its `line` on;
+    /// where to go on, or `None` after the last. One that is moved to another segment
+    /// between two calls may be left out.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    pub(super) unsafe fn for_lines_from(
+        &self,
+        at: u64,
+        line: usize,
+        f: &mut dyn FnMut(usize, NonNull<u8>),
+    ) -> Option<usize> {
+        let lines = self.lines(at.reverse_bits());
+        for line in lines.iter().skip(line).take(SLICE_LINES) {
+            // SAFETY: the caller's contract.
+            unsafe { Self::for_taken(line, &mut |entry| Self::if_live(entry, f)) };
+        }
+        let next = line + SLICE_LINES;
+        (next < lines.len()).then_some(next)
+    }
+
+    fn if_live(entry: Entry, f: &mut dyn FnMut(usize, NonNull<u8>)) {
+        if entry.is_live() {
+            f(entry.obj(), entry.data());
+        }
     }
 
     /// Calls `f` for the entries in the lanes of a line.
