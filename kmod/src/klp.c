@@ -183,8 +183,8 @@ EXPORT_SYMBOL_GPL(umbra_klp_shadow_free);
  * @dtor: destructor, or NULL; runs for each with interrupts off, and for all
  *	before the return
  *
- * If @dtor is given, preemption is off for fifty or so variables at a time;
- * without, its cost is constant.
+ * If @dtor is given, preemption is off for fifty or so variables at a time, and
+ * for those of a thousand that found no lane; without, its cost is constant.
  *
  * Context: any but NMI.
  */

@@ -116,6 +116,8 @@ static void umbra_audit_memory(void)
 
 /* Looks at a running constructor that a caller in atomic context affords. */
 #define UMBRA_ATOMIC_ROUNDS	1000
+/* The same before one that may sleep does: most are short. */
+#define UMBRA_SPIN_ROUNDS	100
 
 /**
  * umbra_c_relax - wait a little for another caller's constructor
@@ -133,7 +135,7 @@ bool umbra_c_relax(gfp_t gfp, unsigned int round)
 	 * Sleep rather than yield: a real-time task that yields would keep the
 	 * one it waits for from running.
 	 */
-	if (gfpflags_allow_blocking(gfp)) {
+	if (gfpflags_allow_blocking(gfp) && round >= UMBRA_SPIN_ROUNDS) {
 		usleep_range(20, 100);
 		return true;
 	}
@@ -168,11 +170,15 @@ notrace void umbra_c_unguard(void)
 	rcu_read_unlock_sched_notrace();
 }
 
-/* Sections without interrupts, nested in what the caller has. */
+/*
+ * Sections without interrupts, nested in what the caller has. Preemption is off too,
+ * so that its end looks whether to reschedule, as with a spinlock.
+ */
 unsigned long umbra_c_irqs_off(void)
 {
 	unsigned long flags;
 
+	preempt_disable();
 	local_irq_save(flags);
 	return flags;
 }
@@ -180,6 +186,7 @@ unsigned long umbra_c_irqs_off(void)
 void umbra_c_irqs_as(unsigned long flags)
 {
 	local_irq_restore(flags);
+	preempt_enable();
 }
 
 void umbra_c_synchronize_rcu(void)

@@ -1,6 +1,8 @@
 //! Walks over a whole table against everything that changes it, and the
 //! emptyings against one another. Only the public operations.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use umbra_loom::{Payload, explore, free, free_all, spawn, walk, with_table};
 
 const A: usize = 0x1000;
@@ -80,12 +82,17 @@ fn g6_iterate_against_growth() {
 /// whichever half it goes to meanwhile.
 #[test]
 fn g6_walk_to_free_against_growth() {
-    explore("free each | alloc with growth", Some(2), || {
+    static GREW: AtomicBool = AtomicBool::new(false);
+    explore("free each | alloc with growth", Some(1), || {
         with_table(|table| {
             assert!(Payload::put(table, 0x40, 1) && Payload::put(table, 0x80, 2));
+            let before = table.stats().splits;
             let put = spawn(table, |t| assert!(Payload::put(t, 0xc0, 3)));
             let mut freed = Vec::new();
             table.for_each_to_free(|obj, _| {
+                if freed.len() == 1 && table.stats().splits > before {
+                    GREW.store(true, Relaxed);
+                }
                 assert!(free(table, obj), "given once");
                 freed.push(obj);
             });
@@ -94,6 +101,7 @@ fn g6_walk_to_free_against_growth() {
             assert_eq!(table.live(), 3 - freed.len());
         });
     });
+    assert!(GREW.load(Relaxed), "between two slices, too");
 }
 
 /// G7: a walk that a free_all overtakes does not go on with what comes after it: no

@@ -111,6 +111,13 @@ fn every_guarantee_has_a_model() {
     let matrix = matrix();
     assert!(guarantees(&matrix).all(|(_, models)| !models.is_empty()));
     assert_eq!(guarantees(&matrix).count(), matrix.guarantees.len());
+    let design = fs::read_to_string(root().join("../DESIGN.md")).unwrap();
+    let of_the_table = design.lines().filter_map(|line| {
+        let name = line.strip_prefix("| ")?.split(' ').next()?;
+        name.strip_prefix('G')?.parse::<u32>().ok()
+    });
+    let known = GUARANTEES.iter().filter(|g| g.starts_with('G')).count();
+    assert_eq!(of_the_table.count(), known, "the table's in DESIGN.md");
 }
 
 /// A row of a table.

@@ -174,6 +174,9 @@ impl<P: Platform> Table<P> {
     /// only just making, if the section is one without interrupts. Memory is had and
     /// others are waited for outside of it; then it is made anew.
     ///
+    /// `section` is called under a guard, and what it makes may be dropped under one:
+    /// neither may sleep.
+    ///
     /// # Errors
     /// As [`alloc`](Self::alloc).
     pub fn alloc_within<S, E>(
@@ -271,10 +274,11 @@ impl<P: Platform> Table<P> {
     }
 
     /// [`for_each`](Self::for_each) for an `f` that frees what it is given: the guard is
-    /// renewed after every fifty or so.
+    /// renewed after every fifty or so. (What is left after that of a thousand or so, as
+    /// what found no lane, comes under one.)
     ///
-    /// Each variable that exists throughout the call is seen. One that `f` leaves is
-    /// seen twice.
+    /// Each variable that exists throughout the call is seen. One that `f` leaves may be
+    /// seen again.
     pub fn for_each_to_free(&self, mut f: impl FnMut(usize, NonNull<u8>)) {
         self.core().for_each(true, &mut f);
     }

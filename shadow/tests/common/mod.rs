@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
 
 use umbra_shadow::{AllocFlags, Dtor, Epoch, EpochGuard, Link, Memory, Platform, Smr, Table};
 
@@ -31,26 +32,42 @@ pub struct Ledger {
 thread_local! {
     /// Whether this thread is in a [`Section`].
     static IN_SECTION: Cell<bool> = const { Cell::new(false) };
+    /// Whether it is in [`interrupt`].
+    static IN_INTERRUPT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A section of the thread's in which [`Counting`] neither has memory nor waits.
-pub struct Section;
+/// A section of the thread's in which [`Counting`] neither has memory nor waits, and
+/// what happens right before it and right after it.
+pub struct Section<'a>(&'a dyn Fn());
 
-impl Section {
-    pub fn enter() -> Self {
+impl<'a> Section<'a> {
+    pub fn enter(around: &'a dyn Fn()) -> Self {
+        around();
         assert!(!IN_SECTION.replace(true), "one at a time");
-        Self
-    }
-
-    pub fn is_entered() -> bool {
-        IN_SECTION.get()
+        Self(around)
     }
 }
 
-impl Drop for Section {
+/// Whether this thread is in a section.
+pub fn in_section() -> bool {
+    IN_SECTION.get()
+}
+
+impl Drop for Section<'_> {
     fn drop(&mut self) {
         IN_SECTION.set(false);
+        if !thread::panicking() {
+            (self.0)();
+        }
     }
+}
+
+/// Runs `f` as an interrupt of this thread, which cannot wait for it.
+pub fn interrupt<T>(f: impl FnOnce() -> T) -> T {
+    IN_INTERRUPT.set(true);
+    let result = f();
+    IN_INTERRUPT.set(false);
+    result
 }
 
 /// [`Epoch`] with a ledger.
@@ -86,7 +103,7 @@ unsafe impl Smr for Counting {
 // SAFETY: `Epoch`'s memory, or none.
 unsafe impl Memory for Counting {
     fn alloc_zeroed(&self, layout: Layout, flags: AllocFlags) -> Option<NonNull<u8>> {
-        assert!(!Section::is_entered(), "memory is had outside of sections");
+        assert!(!in_section(), "memory is had outside of sections");
         let call = self.0.calls.fetch_add(1, SeqCst) + 1;
         let from = self.0.fail_from.load(SeqCst);
         if call == self.0.fail_nth.load(SeqCst) || (from != 0 && call >= from) {
@@ -116,8 +133,8 @@ unsafe impl Memory for Counting {
 impl Platform for Counting {
     fn relax(&self, flags: AllocFlags, _round: u32) -> bool {
         self.0.waits.fetch_add(1, SeqCst);
-        assert!(!Section::is_entered(), "others are waited for outside");
-        Epoch.relax(flags, 0)
+        assert!(!in_section(), "others are waited for outside");
+        !IN_INTERRUPT.get() && Epoch.relax(flags, 0)
     }
 }
 

@@ -98,7 +98,7 @@ impl MutateArgs {
 /// Judges the mutants and writes the reports; how many passed.
 pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     if args.list {
-        let catalogue = mutants::read(paths.root())?;
+        let catalogue = catalogue(paths, args)?;
         for mutant in chosen(paths, &catalogue, args)? {
             let Mutant {
                 file,
@@ -112,17 +112,10 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
         return Ok(0);
     }
     // Looked at first: often there is nothing to judge, and so nothing to build.
-    let catalogue = mutants::read(paths.root())?;
-    if let Some(key) = &args.show {
-        named(&catalogue, key)?;
-    } else if chosen(paths, &catalogue, args)?.is_empty() {
-        return match (&args.changed, &args.only[..]) {
-            (Some(_), _) | (None, []) => {
-                ui::note("nothing that was changed has an ordering or a named mutant");
-                Ok(0)
-            }
-            (None, parts) => Err(unknown(&parts.join("`, `"))),
-        };
+    let catalogue = catalogue(paths, args)?;
+    if args.show.is_none() && chosen(paths, &catalogue, args)?.is_empty() {
+        ui::note("nothing that was changed has an ordering or a named mutant");
+        return Ok(0);
     }
     let tree = prepare(paths, catalogue)?;
     let mut verdicts = Verdicts::open(paths, &tree, args.fresh)?;
@@ -158,6 +151,20 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
         verdicts.write_killers(paths)?;
     }
     verdict(&rows, report)
+}
+
+/// All mutants; each name that was given is one's.
+fn catalogue(paths: &Paths, args: &MutateArgs) -> Result<Catalogue> {
+    let catalogue = mutants::read(paths.root())?;
+    for part in &args.only {
+        if !catalogue.mutants.iter().any(|m| m.key.contains(part)) {
+            return Err(unknown(part));
+        }
+    }
+    if let Some(key) = &args.show {
+        named(&catalogue, key)?;
+    }
+    Ok(catalogue)
 }
 
 fn unknown(name: &str) -> Error {
@@ -317,8 +324,13 @@ mod tests {
             args: MutateArgs,
         }
         let paths = Paths::new().expect("in the checkout");
-        for option in ["--show", "--only"] {
-            let line = <Line as clap::Parser>::parse_from(["mutate", option, "no-such"]);
+        for options in [
+            &["--show", "no-such"][..],
+            &["--only", "refcount", "--only", "no-such"],
+            &["--only", "no-such", "--changed", "HEAD"],
+            &["--only", "no-such", "--list"],
+        ] {
+            let line = <Line as clap::Parser>::parse_from([&["mutate"], options].concat());
             let refused = run(&paths, &line.args).expect_err("nothing to judge");
             assert!(
                 refused
