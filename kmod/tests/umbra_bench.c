@@ -336,15 +336,19 @@ static int irqs_are_off(struct kretprobe_instance *instance, struct pt_regs *reg
 static struct kprobe guard_begins = {
 	.symbol_name = "umbra_c_guard", .pre_handler = section_begins,
 };
+
 static struct kprobe guard_ends = {
 	.symbol_name = "umbra_c_unguard", .pre_handler = section_ends,
 };
+
 static struct kretprobe irqs_begin = {
 	.kp.symbol_name = "umbra_c_irqs_off", .handler = irqs_are_off,
 };
+
 static struct kprobe irqs_end = {
 	.symbol_name = "umbra_c_irqs_as", .pre_handler = section_ends,
 };
+
 static struct kprobe *guard_probes[] = { &guard_begins, &guard_ends };
 
 static void section_figure(const char *name)
