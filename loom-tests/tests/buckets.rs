@@ -34,7 +34,7 @@ fn with_attic(n: usize, f: impl Fn(&Table<Tracked>, &[usize], usize)) {
 #[test]
 fn r34_get_against_alloc_behind_another() {
     for n in 1..3 {
-        explore(&format!("get | alloc, attic of {n}"), Some(3), move || {
+        explore(&format!("get | alloc, attic of {n}"), None, move || {
             with_attic(n, |table, _, new| {
                 let put = spawn(table, move |t| assert!(Payload::put(t, new, 3)));
                 assert!(matches!(Payload::look(table, new), None | Some(3)));

@@ -27,7 +27,7 @@ fn with_objects(wanted: fn(u64) -> bool, f: impl Fn(&Tracked, &Table<Tracked>, &
 
 #[test]
 fn r34_get_against_alloc_of_a_guest() {
-    explore("get | alloc, guest", Some(3), || {
+    explore("get | alloc, guest", None, || {
         with_full_line(|_, table, objects| {
             let guest = objects[2];
             let put = spawn(table, move |t| assert!(Payload::put(t, guest, 3)));
@@ -41,7 +41,7 @@ fn r34_get_against_alloc_of_a_guest() {
 
 #[test]
 fn g1_get_against_free_of_a_guest() {
-    explore("get | free, guest", Some(3), || {
+    explore("get | free, guest", None, || {
         with_full_line(|_, table, objects| {
             let guest = objects[2];
             assert!(Payload::put(table, guest, 3));

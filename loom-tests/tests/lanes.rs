@@ -156,7 +156,7 @@ fn g8_a_barrier_against_who_destroys() {
 /// reclaim retires twice more, so that it changes lanes.
 #[test]
 fn g8_a_barrier_after_a_retire_against_a_barrier() {
-    explore("retire | barrier, barrier", Some(2), || {
+    explore("retire | barrier, barrier", None, || {
         let platform = Lists::default();
         let node = Node::new(&platform, 3, Further::Retires);
         let retires = {

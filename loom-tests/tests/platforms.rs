@@ -94,7 +94,7 @@ fn g7_rcu_free_all_against_alloc() {
 /// G8: the work item runs at any time, beside the reader and the writer.
 #[test]
 fn g8_rcu_get_against_free_and_the_work_item() {
-    explore("rcu: get | free | reclaim", Some(3), || {
+    explore("rcu: get | free | reclaim", None, || {
         let rcu = Rcu::new();
         let table = rcu.table();
         assert!(Payload::put(&table, A, 7));
@@ -135,7 +135,7 @@ fn g8_epoch_get_against_free() {
 
 #[test]
 fn r34_epoch_get_against_alloc() {
-    epoch("epoch: get | alloc", Some(3), get_and_alloc);
+    epoch("epoch: get | alloc", None, get_and_alloc);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn g7_epoch_free_all_against_get() {
 
 #[test]
 fn g7_epoch_free_all_against_alloc() {
-    epoch("epoch: free_all | alloc", Some(3), free_all_and_alloc);
+    epoch("epoch: free_all | alloc", None, free_all_and_alloc);
 }
 
 static DESTROYED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);

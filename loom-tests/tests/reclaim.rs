@@ -32,7 +32,7 @@ fn worker(rcu: &Rcu) -> JoinHandle<bool> {
 /// G8: what the work item takes apart is not what an insertion puts in its place.
 #[test]
 fn g8_rcu_alloc_against_the_work_item() {
-    explore("rcu: alloc | reclaim", Some(3), || {
+    explore("rcu: alloc | reclaim", None, || {
         with_work(|rcu, table| {
             let worker = worker(rcu);
             assert!(Payload::put(table, B, 3), "freed before");
@@ -45,7 +45,7 @@ fn g8_rcu_alloc_against_the_work_item() {
 /// G5, G8: the same for a caller that takes what is there.
 #[test]
 fn g8_rcu_get_or_alloc_against_the_work_item() {
-    explore("rcu: get_or_alloc | free, reclaim", Some(3), || {
+    explore("rcu: get_or_alloc | free, reclaim", None, || {
         with_work(|rcu, table| {
             let rcu = rcu.clone();
             let worker = spawn(table, move |t| {
@@ -63,7 +63,7 @@ fn g8_rcu_get_or_alloc_against_the_work_item() {
 /// are once.
 #[test]
 fn g7_rcu_free_all_against_the_work_item() {
-    explore("rcu: free_all | reclaim", Some(3), || {
+    explore("rcu: free_all | reclaim", None, || {
         with_work(|rcu, table| {
             let worker = worker(rcu);
             free_all(table);
@@ -113,7 +113,7 @@ fn alloc_into_what_goes(late: usize) {
 /// G6, G8: a segment that was split is given back while a lookup may be in it.
 #[test]
 fn g6_rcu_split_against_the_work_item() {
-    explore("rcu: get | alloc with a split, reclaim", Some(3), || {
+    explore("rcu: get | alloc with a split, reclaim", None, || {
         let rcu = Rcu::new();
         let table = rcu.table();
         assert!(Payload::put(&table, A, 1) && Payload::put(&table, B, 2));

@@ -140,7 +140,7 @@ fn g9_shrink_against_growth() {
 fn g9_shrink_against_get() {
     while_emptied(
         "shrink | get",
-        Some(3),
+        None,
         |table| assert!(matches!(Payload::look(table, B), None | Some(2))),
         |table| {
             assert_eq!(Payload::look(table, B), None);
