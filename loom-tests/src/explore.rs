@@ -3,10 +3,12 @@
 //! | said by the environment | meaning |
 //! |---|---|
 //! | `UMBRA_LOOM_FULL=S` | one preemption more than the model's bound, for S seconds at most |
+//! | `UMBRA_LOOM_UNBOUNDED=S` | without the model's bound, for S seconds at most: shows which bounds could go |
 //! | `LOOM_MAX_PREEMPTIONS` | may tighten a model's bound, never loosen it |
 //! | `LOOM_CHECKPOINT_FILE` | where the exploration is saved and resumed; its build and its model are checked |
 //! | `LOOM_MAX_DURATION`, `LOOM_MAX_PERMUTATIONS` | refused: loom would stop early and call it a success |
 
+use std::cell::OnceCell;
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,6 +18,44 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use loom::model::Builder;
+
+/// How a model's own bound is loosened, and for how long.
+#[derive(Clone, Copy)]
+enum Loosened {
+    More(Duration),
+    Unbounded(Duration),
+}
+
+impl Loosened {
+    fn from_env() -> Option<Self> {
+        let seconds = |name: &str| {
+            let text = env::var(name).ok()?;
+            let seconds = text.parse();
+            Some(Duration::from_secs(seconds.unwrap_or_else(|_| {
+                panic!("{name} is a whole number of seconds, and not {text:?}")
+            })))
+        };
+        match (seconds("UMBRA_LOOM_FULL"), seconds("UMBRA_LOOM_UNBOUNDED")) {
+            (Some(_), Some(_)) => panic!("UMBRA_LOOM_FULL and UMBRA_LOOM_UNBOUNDED: unset one"),
+            (more, unbounded) => more.map(Self::More).or(unbounded.map(Self::Unbounded)),
+        }
+    }
+
+    fn bound(self, own: usize) -> Option<usize> {
+        match self {
+            Self::More(_) => Some(own + 1),
+            Self::Unbounded(_) => None,
+        }
+    }
+
+    /// What is left of the time; the parts of one model, which run on one
+    /// thread, share it.
+    fn left(self) -> Duration {
+        thread_local!(static BEGUN: OnceCell<Instant> = const { OnceCell::new() });
+        let (Self::More(budget) | Self::Unbounded(budget)) = self;
+        budget.saturating_sub(BEGUN.with(|b| b.get_or_init(Instant::now).elapsed()))
+    }
+}
 
 /// Says in which execution a model failed, if it does.
 struct Telltale {
@@ -34,34 +74,36 @@ impl Drop for Telltale {
 }
 
 /// Runs a model over all its executions, or those with at most `bound`
-/// preemptions, and says how many that were.
+/// preemptions, and says how many that were. Whether it came to its end: what an
+/// execution somewhere has to show need not have come if not.
 ///
 /// # Panics
 /// If the model fails; if it has a single execution, which proves nothing; if
 /// the environment would cut it short; if the checkpoint is of another build or
 /// of another model.
-pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send + 'static) -> bool {
     let mut builder = Builder::new();
     assert!(
         builder.max_permutations.is_none() && builder.max_duration.is_none(),
         "LOOM_MAX_PERMUTATIONS and LOOM_MAX_DURATION end a model early, as if it had passed: unset them"
     );
     builder.max_branches = 100_000;
-    let full = env::var("UMBRA_LOOM_FULL").ok().map(|seconds| {
-        let seconds = seconds.parse().expect("UMBRA_LOOM_FULL is in seconds");
-        Duration::from_secs(seconds)
-    });
-    let bound = bound.map(|b| b + usize::from(full.is_some()));
+    let loosened = Loosened::from_env();
+    let bound = match loosened {
+        Some(loosened) => bound.and_then(|own| loosened.bound(own)),
+        None => bound,
+    };
     builder.preemption_bound = match (builder.preemption_bound, bound) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
-    builder.max_duration = full;
+    let left = loosened.map(Loosened::left);
+    builder.max_duration = left;
     let resumed = builder.checkpoint_file.as_ref().is_some_and(|f| f.exists());
     match &builder.checkpoint_file {
         Some(file) => claim(file, name),
         // How often loom looks at the clock; it logs as often.
-        None if full.is_some() => builder.checkpoint_interval = 1_000,
+        None if left.is_some() => builder.checkpoint_interval = 1_000,
         None => {}
     }
     let extent = match builder.preemption_bound {
@@ -94,16 +136,15 @@ pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send 
     drop(telltale);
 
     let count = count.load(Ordering::Relaxed);
-    let cut = match full {
-        Some(budget) if begun.elapsed() >= budget => ", stopped at its time",
-        _ => "",
-    };
+    let ended = left.is_none_or(|left| begun.elapsed() < left);
+    let cut = if ended { "" } else { ", stopped at its time" };
     println!(
         "{name}: {count} executions ({extent}{cut}), {:.1} s",
         begun.elapsed().as_secs_f64()
     );
     // What is resumed begins in the middle, perhaps with the last execution.
     assert!(resumed || count > 1, "{name} explored a single execution");
+    ended
 }
 
 /// Notes beside a new checkpoint which build and model it belongs to, or

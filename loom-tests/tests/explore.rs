@@ -31,7 +31,7 @@ fn a_model_with_a_single_execution_is_an_error() {
 /// The model that the tests below start as a program of its own.
 #[test]
 fn two_threads_explored() {
-    explore("two threads, explored", None, two_threads);
+    explore("two threads, explored", Some(1), two_threads);
 }
 
 /// Runs that model with an environment; whether it passed, and what it said.
@@ -83,6 +83,27 @@ fn an_environment_that_cuts_a_model_short_is_an_error() {
     for limit in ["LOOM_MAX_PERMUTATIONS", "LOOM_MAX_DURATION"] {
         let (passed, said) = run(&[(limit, "1")]);
         assert!(!passed && said.contains("unset them"), "{said}");
+    }
+}
+
+#[test]
+fn a_bound_is_loosened_as_told() {
+    let (full, unbounded) = ("UMBRA_LOOM_FULL", "UMBRA_LOOM_UNBOUNDED");
+    for (told, extent) in [
+        (&[][..], "(at most 1 preemptions)"),
+        (&[(full, "60")], "(at most 2 preemptions)"),
+        (&[(unbounded, "60")], "(exhaustive)"),
+        (&[(unbounded, "0")], "(exhaustive, stopped at its time)"),
+    ] {
+        let (passed, said) = run(told);
+        assert!(passed && said.contains(extent), "{told:?}: {said}");
+    }
+    for (told, why) in [
+        (&[(full, "60"), (unbounded, "60")][..], "unset one"),
+        (&[(full, "a minute")], "whole number of seconds"),
+    ] {
+        let (passed, said) = run(told);
+        assert!(!passed && said.contains(why), "{told:?}: {said}");
     }
 }
 

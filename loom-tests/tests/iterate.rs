@@ -83,7 +83,7 @@ fn g6_iterate_against_growth() {
 #[test]
 fn g6_walk_to_free_against_growth() {
     static GREW: AtomicBool = AtomicBool::new(false);
-    explore("free each | alloc with growth", Some(1), || {
+    let ended = explore("free each | alloc with growth", Some(1), || {
         with_table(|table| {
             assert!(Payload::put(table, 0x40, 1) && Payload::put(table, 0x80, 2));
             let before = table.stats().splits;
@@ -101,7 +101,7 @@ fn g6_walk_to_free_against_growth() {
             assert_eq!(table.live(), 3 - freed.len());
         });
     });
-    assert!(GREW.load(Relaxed), "between two slices, too");
+    assert!(!ended || GREW.load(Relaxed), "between two slices, too");
 }
 
 /// G7: a walk that a free_all overtakes does not go on with what comes after it: no

@@ -6,8 +6,8 @@
 //!                        └── schedule: replay of the one execution, step by step
 //! ```
 //! Quick (the default, and CI's) explores each model to its own bound. `--full`
-//! allows one preemption more, for a time; what was not explored to its end is
-//! named, and is neither green nor red.
+//! allows one preemption more and `--unbounded` takes the bound away, for a time;
+//! what was not explored to its end is named, and is neither green nor red.
 
 mod build;
 mod outcome;
@@ -39,6 +39,9 @@ pub(crate) struct LoomArgs {
     /// One preemption more than each model's bound, as far as the time goes
     #[arg(long)]
     full: bool,
+    /// Without the models' bounds, as far as the time goes: what ends needs none
+    #[arg(long, conflicts_with = "full")]
+    unbounded: bool,
     /// Only models whose name contains this (may be given more than once)
     #[arg(long, value_name = "PART")]
     model: Vec<String>,
@@ -47,11 +50,44 @@ pub(crate) struct LoomArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     budget: Option<u64>,
     /// Show the failing execution that an earlier run saved, step by step
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "model"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "unbounded", "model"])]
     replay: Option<PathBuf>,
     /// Write what was explored to loom-tests/RESULTS.md
     #[arg(long, conflicts_with_all = ["full", "model", "replay"])]
     write: bool,
+}
+
+/// How far each model goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Own,
+    More,
+    Unbounded,
+}
+
+impl Reach {
+    fn of(args: &LoomArgs) -> Self {
+        match (args.full, args.unbounded) {
+            (true, _) => Self::More,
+            (_, true) => Self::Unbounded,
+            _ => Self::Own,
+        }
+    }
+
+    /// The variable that tells a model, and the file of what came of it.
+    fn names(self) -> (Option<&'static str>, &'static str) {
+        match self {
+            Self::Own => (None, "loom.json"),
+            Self::More => (Some("UMBRA_LOOM_FULL"), "full.json"),
+            Self::Unbounded => (Some("UMBRA_LOOM_UNBOUNDED"), "unbounded.json"),
+        }
+    }
+
+    fn environment(self, budget: Duration) -> schedule::Environment {
+        let name = self.names().0.into_iter();
+        name.map(|name| (name.to_owned(), budget.as_secs().to_string()))
+            .collect()
+    }
 }
 
 /// Explores the models, and shows the schedules of those that fail. Says how
@@ -74,13 +110,14 @@ pub(crate) fn run(paths: &Paths, args: &LoomArgs) -> Result<usize> {
             known: models.iter().map(Model::id).collect::<Vec<_>>().join("\n"),
         });
     }
-    let budget = Duration::from_secs(args.budget.unwrap_or(if args.full { 300 } else { 120 }));
+    let reach = Reach::of(args);
+    let budget = budget(args);
     let mut exploration = Exploration {
         paths,
         dir: dir.clone(),
-        full: args.full,
+        reach,
         budget,
-        until: (!args.full).then(|| Instant::now() + QUICK),
+        until: (reach == Reach::Own).then(|| Instant::now() + QUICK),
         left: chosen.clone().into(),
         total: chosen.len(),
         done: Vec::new(),
@@ -96,6 +133,11 @@ pub(crate) fn run(paths: &Paths, args: &LoomArgs) -> Result<usize> {
     finish(paths, &chosen, outcomes, args)
 }
 
+/// What one model may take.
+fn budget(args: &LoomArgs) -> Duration {
+    Duration::from_secs(args.budget.unwrap_or(if args.full { 300 } else { 120 }))
+}
+
 /// Prints the time it may take, and what the last run took.
 fn announce(paths: &Paths, chosen: &[Model], e: &Exploration<'_>) {
     let rounds = u32::try_from(chosen.len().div_ceil(pool::width())).unwrap_or(u32::MAX);
@@ -103,7 +145,7 @@ fn announce(paths: &Paths, chosen: &[Model], e: &Exploration<'_>) {
         Some(_) => QUICK.min(e.budget * rounds),
         None => e.budget * rounds,
     };
-    let before = last(paths, e.full);
+    let before = last(paths, e.reach);
     let known: f64 = chosen.iter().filter_map(|m| before.get(&m.id())).sum();
     let usual = if known > 0.0 {
         let wall = Duration::from_secs_f64(known / pool::width() as f64);
@@ -120,15 +162,14 @@ fn announce(paths: &Paths, chosen: &[Model], e: &Exploration<'_>) {
 }
 
 /// The file that keeps a run's outcomes.
-fn record(paths: &Paths, full: bool) -> Result<PathBuf> {
-    let name = if full { "full.json" } else { "loom.json" };
-    Ok(paths.dir("loom")?.join(name))
+fn record(paths: &Paths, reach: Reach) -> Result<PathBuf> {
+    Ok(paths.dir("loom")?.join(reach.names().1))
 }
 
 /// The times of the last run, by model.
-fn last(paths: &Paths, full: bool) -> BTreeMap<String, f64> {
+fn last(paths: &Paths, reach: Reach) -> BTreeMap<String, f64> {
     let read = || {
-        let text = fs::read_to_string(record(paths, full).ok()?).ok()?;
+        let text = fs::read_to_string(record(paths, reach).ok()?).ok()?;
         let rows: Vec<serde_json::Value> = serde_json::from_str(&text).ok()?;
         Some(rows)
     };
@@ -141,7 +182,7 @@ fn last(paths: &Paths, full: bool) -> BTreeMap<String, f64> {
 struct Exploration<'a> {
     paths: &'a Paths,
     dir: PathBuf,
-    full: bool,
+    reach: Reach,
     budget: Duration,
     /// When the whole run is over.
     until: Option<Instant>,
@@ -161,8 +202,9 @@ impl Source<Model> for Exploration<'_> {
                 .min(until.saturating_duration_since(Instant::now())),
             None => self.budget,
         };
-        if self.full {
-            command.env("UMBRA_LOOM_FULL", self.budget.as_secs().to_string());
+        let environment = self.reach.environment(self.budget);
+        if !environment.is_empty() {
+            command.envs(environment);
             // It stops by itself; this is for one that does not.
             limit += self.budget / 2 + Duration::from_secs(10);
         }
@@ -235,7 +277,7 @@ fn finish(
     let outcomes: Vec<&Outcome> = done.iter().map(|(_, o)| o).collect();
     // A run of some models is no record of how long all of them take.
     if args.model.is_empty() {
-        let file = record(paths, args.full)?;
+        let file = record(paths, Reach::of(args))?;
         let text = serde_json::to_string_pretty(&outcomes).unwrap_or_default();
         fs::write(&file, text).map_err(Error::io("write", &file))?;
         ui::note(&format!("as JSON: {}", paths::short(&file)));
@@ -269,7 +311,12 @@ fn finish(
     for (model, outcome) in &bad {
         println!("\n{}: {}", model.id(), outcome.why);
         if model.explores && outcome.verdict == Verdict::Red {
-            schedule::show(paths, model, outcome, &[])?;
+            schedule::show(
+                paths,
+                model,
+                outcome,
+                Reach::of(args).environment(budget(args)),
+            )?;
         }
     }
     Err(Error::Models {

@@ -27,6 +27,9 @@ use crate::ui::{self, clip};
 /// A replay takes one execution; this is for one that spins.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// What a model is told besides: `(name, value)`.
+pub(crate) type Environment = Vec<(String, String)>;
+
 /// A failing execution, saved.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
@@ -36,8 +39,8 @@ struct Saved {
     exe: PathBuf,
     build: String,
     dir: PathBuf,
-    /// What the program was told to weaken.
-    mutants: Vec<String>,
+    /// What the program was told: what to weaken, how far to go.
+    environment: Environment,
     /// Loom's file; none if the first execution fails.
     checkpoint: Option<PathBuf>,
     execution: u64,
@@ -50,12 +53,12 @@ pub(crate) fn show(
     paths: &Paths,
     model: &Model,
     outcome: &Outcome,
-    mutants: &[String],
+    environment: Environment,
 ) -> Result<()> {
     let tree = prepare(paths, read_to_show(paths.root())?)?;
     let same = tree.models.iter().find(|m| m.id() == model.id());
     match same {
-        Some(model) => of(paths, &tree, model, mutants),
+        Some(model) => of(paths, &tree, model, environment),
         None => {
             ui::note(&format!(
                 "{} is not in the instrumented copy: no schedule",
@@ -71,12 +74,11 @@ pub(crate) fn of(
     paths: &Paths,
     tree: &mutate::Tree,
     model: &Model,
-    mutants: &[String],
+    environment: Environment,
 ) -> Result<()> {
-    let choice = mutants.join(",");
     let command = || {
         let mut command = model.command(&tree.dir);
-        command.env("UMBRA_MUTANT", &choice);
+        command.envs(environment.iter().cloned());
         command
     };
     let first = Outcome::of(model.id(), &once(command())?);
@@ -110,7 +112,7 @@ pub(crate) fn of(
         exe: model.exe.clone(),
         build: build(&model.exe)?,
         dir: tree.dir.clone(),
-        mutants: mutants.to_vec(),
+        environment,
         checkpoint: saved.then_some(checkpoint),
         execution,
         sites: tree.catalogue.places.iter().map(place).collect(),
@@ -160,7 +162,7 @@ pub(crate) fn repeat(_paths: &Paths, file: &Path) -> Result<()> {
     };
     let mut command = model.command(&saved.dir);
     command
-        .env("UMBRA_MUTANT", saved.mutants.join(","))
+        .envs(saved.environment)
         .env("UMBRA_STEPS", "1")
         .env("LOOM_LOG", "trace")
         .env("LOOM_LOCATION", "1");

@@ -197,7 +197,10 @@ fn show(
     let killer = rows.first().and_then(|r| r.killer.clone());
     let model = killer.and_then(|k| tree.models.iter().find(|m| m.id() == k));
     match model {
-        Some(model) => crate::models::schedule::of(paths, tree, model, &[mutant.choice()]),
+        Some(model) => {
+            let told = vec![("UMBRA_MUTANT".to_owned(), mutant.choice())];
+            crate::models::schedule::of(paths, tree, model, told)
+        }
         None => {
             println!(
                 "{key}: {}",
