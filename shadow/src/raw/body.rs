@@ -27,7 +27,7 @@ use core::ptr::NonNull;
 use super::attic::{self, Attic};
 use super::blocks::{fill, free_block, free_made, make, null};
 use super::entry::{Dtor, Header};
-use super::line::{Block, FREE, Head};
+use super::line::{Block, Head};
 use super::segment::{Control, Lines, ROOT_LINES, Segment};
 use super::shrink::Busy;
 use super::type_core::Core;
@@ -116,7 +116,7 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
             Control::init(&raw mut (*body).control, core);
-            Block::init(&raw mut (*body).root, Head::EMPTY.0, FREE);
+            Block::init(&raw mut (*body).root, Head::EMPTY.0);
             (&raw mut (*body).near).write(AtomicPtr::new(&raw mut (*body).none));
             (&raw mut (*body).none).write(null());
             fill(&raw mut (*body).pages, null);

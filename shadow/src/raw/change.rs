@@ -14,7 +14,7 @@
 use super::body::{Body, Place};
 use super::entry::{Entry, Spare, State};
 use super::growth::Stay;
-use super::line::{ATTIC, FREE, Head, Line, Search, fingerprint, guest};
+use super::line::{ATTIC, FREE, Head, Line, Search, fingerprint, guest, is_entry};
 use super::list;
 use super::segment::Lines;
 use super::type_core::Core;
@@ -237,11 +237,16 @@ impl<P: Platform> Body<P> {
         spare: &mut Spare<'_, P>,
         own: bool,
     ) -> Seat {
-        for lane in head.free() {
+        for (lane, slot) in head.free().slots(line.slots) {
+            // Relaxed: the claim compares it.
+            let vacant = slot.load(Ordering::Relaxed);
+            if is_entry(vacant) {
+                continue;
+            }
             // Release: pairs with the acquire loads of the slot: the entry's
             // contents are visible. Relaxed on failure: another lane is tried.
-            let claimed = line.slots[lane].compare_exchange(
-                FREE,
+            let claimed = slot.compare_exchange(
+                vacant,
                 entry.as_ptr(),
                 Ordering::Release,
                 Ordering::Relaxed, // another lane is tried
@@ -257,7 +262,7 @@ impl<P: Platform> Body<P> {
             spare.seen = true;
             // Relaxed: nothing was committed that anybody could come after, and
             // the next claim publishes its own entry.
-            line.slots[lane].store(FREE, Ordering::Relaxed);
+            slot.store(FREE, Ordering::Relaxed);
             return Seat::Lost;
         }
         Seat::None
@@ -345,16 +350,17 @@ impl<P: Platform> Body<P> {
                 return Leave::Frozen;
             }
             // Relaxed: only compared with our own entry, which nobody else puts in.
-            let lane = head
+            let mut matches = head
                 .matches(fingerprint(hash), &Search::NEW)
-                .find(|&lane| line.slots[lane].load(Ordering::Relaxed) == entry.as_ptr());
-            if let Some(lane) = lane {
+                .slots(line.slots);
+            let at = matches.find(|(_, slot)| slot.load(Ordering::Relaxed) == entry.as_ptr());
+            if let Some((lane, slot)) = at {
                 if !Self::commit(line, head, head.without(lane)) {
                     return Leave::Again;
                 }
                 // Release: whoever claims the slot does so after the lane was
                 // cleared.
-                line.slots[lane].store(FREE, Ordering::Release);
+                slot.store(FREE, Ordering::Release);
                 return Leave::Left;
             }
         }

@@ -85,8 +85,9 @@ impl<P: Platform> Body<P> {
             return true;
         }
         let split = !heirs.second.is_null();
-        let mut present = Present::none();
+        let mut present = None;
         if lines.may_have_attic(done) {
+            let present = present.insert(Present::none());
             let mut note = |e: Entry| present.note(core.hash(e.obj()), lines.depth, split);
             // SAFETY: the caller's contract.
             if !unsafe { self.attic.for_run(hash, lines.depth, LOOK, &mut note) } {
@@ -94,7 +95,7 @@ impl<P: Platform> Body<P> {
             }
         }
         // SAFETY: frozen, and the heirs are theirs.
-        let totals = unsafe { lines.bequeath(&heirs, core, &present, done) };
+        let totals = unsafe { lines.bequeath(&heirs, core, present.as_ref(), done) };
         if lines.advance(done) {
             // SAFETY: under the guard, as the lines.
             unsafe { heirs.count(totals) };

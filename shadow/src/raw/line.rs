@@ -19,11 +19,12 @@
 //!   line in use has a version above 0; a line of a new segment is zero until it
 //!   is filled, its slots null; neither value comes back.
 //!
-//! A slot is null (not filled), [`FREE`], or an entry. It is claimed by a CAS from
-//! `FREE` before its lane is set in the head, and set to `FREE` again after its
-//! lane is cleared; only who did the one does the other.
+//! A slot is null (nobody has had it), an entry, or [`FREE`] (somebody has). It is claimed
+//! by a CAS before its lane is set in the head, and set to `FREE` after its lane is
+//! cleared; only who did the one does the other. So null does not come back, and whoever
+//! sees a lane taken does not see null in its slot.
 
-use super::blocks::fill;
+use super::blocks::{fill, null};
 use super::entry::Header;
 use super::segment::LINES;
 use crate::sync::{AtomicPtr, AtomicU64};
@@ -66,7 +67,7 @@ const fn version(n: u64) -> u64 {
 /// out in tiny tests.
 const WORN: u64 = version(if crate::TINY { 6 } else { (1 << 9) - 1 });
 
-/// A slot's value when its lane can be claimed: nobody's entry, so that a lookup need not
+/// A slot's value when an entry has left it: nobody's entry, so that a lookup need not
 /// tell it from one. (The model checkers' atomics cannot stand in a static.)
 #[cfg(not(any(loom, umbra_shuttle)))]
 pub(super) const FREE: *mut Header = {
@@ -101,16 +102,16 @@ pub(super) struct Block<const N: usize> {
 }
 
 impl<const N: usize> Block<N> {
-    /// Writes all lines in place: zero, or in use and empty.
+    /// Writes all lines in place, their heads to be filled (zero) or in use.
     ///
     /// # Safety
     /// `this` is valid for writes and nobody else's.
-    pub(super) unsafe fn init(this: *mut Self, head: u64, slot: *mut Header) {
+    pub(super) unsafe fn init(this: *mut Self, head: u64) {
         // SAFETY: the caller's contract.
         unsafe {
             fill(&raw mut (*this).heads, || AtomicU64::new(head));
             for i in 0..N {
-                fill(&raw mut (*this).slots[i], || AtomicPtr::new(slot));
+                fill(&raw mut (*this).slots[i], null);
             }
         }
     }
@@ -281,6 +282,18 @@ impl Lanes {
         let at = if SIZE == 8 { bit } else { bit / 8 * SIZE };
         // SAFETY: a lane of a head is below LANES.
         Some(unsafe { &*slots.as_ptr().byte_add(at) })
+    }
+
+    /// Each with its slot.
+    #[inline(always)]
+    pub(super) fn slots(
+        mut self,
+        slots: &Slots,
+    ) -> impl Iterator<Item = (usize, &AtomicPtr<Header>)> {
+        core::iter::from_fn(move || {
+            let slot = self.first(slots)?;
+            Some((self.next()?, slot))
+        })
     }
 }
 

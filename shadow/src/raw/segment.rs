@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 
 use super::blocks::{free_block, null};
 use super::line::{ATTIC, Block, FREEZE, Head, Line, Slots};
-use super::seats::Seats;
+use super::seats::{Seats, Standing};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform, Progress};
 use crate::sync::{self, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -141,7 +141,7 @@ impl<P: Platform> Segment<P> {
         unsafe {
             Control::init(&raw mut (*this).control, core);
             if sync::FAT {
-                Block::init(&raw mut (*this).lines, 0, core::ptr::null_mut());
+                Block::init(&raw mut (*this).lines, 0);
             }
         }
         Some(this)
@@ -426,8 +426,8 @@ impl<P: Platform> Lines<P> {
         })
     }
 
-    /// Fills the heirs' lines of step `done` from the frozen ones; the lanes taken in
-    /// each heir.
+    /// Fills the heirs' lines of step `done` from the frozen ones, for which the attic has
+    /// what is said (or nothing); the lanes taken in each heir.
     ///
     /// # Safety
     /// The lines are frozen, the heirs are theirs; the caller holds the guard
@@ -436,28 +436,29 @@ impl<P: Platform> Lines<P> {
         &self,
         heirs: &Heirs<P>,
         core: &Core<P>,
-        attic: &Present,
+        attic: Option<&Present>,
         done: usize,
     ) -> [usize; 2] {
-        let split = !heirs.second.is_null();
+        // SAFETY: the heirs are protected as their parent is.
+        let (first, second) = unsafe { (&(*heirs.first).lines, heirs.second.as_ref()) };
+        // A renewal has one, whose lines get all.
+        let second = second.map(|heir| &heir.lines);
+        let bit = if second.is_some() { 1 << self.depth } else { 0 };
         let mut totals = [0; 2];
-        for first in Self::groups(done) {
+        let mut standing = Standing::none();
+        for group in Self::groups(done) {
             let wanted = |hash: u64| {
-                let at = line_of(hash).wrapping_sub(first);
-                let half = if split { hash >> self.depth & 1 } else { 0 };
-                (at < GROUP).then_some((half as usize, at))
+                let at = line_of(hash).wrapping_sub(group);
+                (at < GROUP).then_some((usize::from(hash & bit != 0), at))
             };
-            let from = self.sources(first).map(|at| self.at(at));
+            let from = self.sources(group).map(|at| self.at(at));
             // SAFETY: the caller's contract.
-            let mut seats = unsafe { Seats::of(from, core, wanted) };
-            for (half, heir) in [heirs.first, heirs.second].into_iter().enumerate() {
-                // SAFETY: the heir is protected as its parent is.
-                let Some(heir) = (unsafe { heir.as_ref() }) else {
-                    continue;
-                };
-                seats[half].mark(|at| attic.bit(half, first + at));
-                // SAFETY: LINES is a multiple of GROUP.
-                totals[half] += seats[half].fill(|at| unsafe { heir.lines.line(first + at) });
+            unsafe { standing.read(from, core) };
+            let mut seats = Seats::new([first, second.unwrap_or(first)], group);
+            seats.seat_all(&mut standing, wanted);
+            let halves = if second.is_some() { 2 } else { 1 };
+            for (half, total) in totals.iter_mut().enumerate().take(halves) {
+                *total += seats.fill(half, |at| attic.map_or(0, |attic| attic.bit(half, at)));
             }
         }
         totals

@@ -155,9 +155,10 @@ impl<P: Platform> Body<P> {
     /// As [`get`](Self::get).
     unsafe fn for_taken(line: Line<'_>, f: &mut dyn FnMut(Entry)) {
         // Acquire: as in `get`.
-        for lane in Head(line.head.load(Ordering::Acquire)).taken() {
+        let taken = Head(line.head.load(Ordering::Acquire)).taken();
+        for (_, slot) in taken.slots(line.slots) {
             // Acquire: as in `get`.
-            let slot = line.slots[lane].load(Ordering::Acquire);
+            let slot = slot.load(Ordering::Acquire);
             if is_entry(slot) {
                 // SAFETY: reached from the body under the caller's guard.
                 f(unsafe { Entry::of(slot) });
