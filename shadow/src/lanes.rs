@@ -162,14 +162,27 @@ fn wait_for_guards(scheme: &impl Scheme) {
     }
 }
 
-/// Calls `reclaim` up to `budget` times for what is ripe in a lane.
-fn reclaim(scheme: &impl Scheme, at: usize, mut budget: usize) {
-    let lanes = scheme.lanes();
-    let lane = &lanes.lanes[at];
+/// Calls `reclaim` up to `budget` times for what is ripe in a lane, if anything is.
+#[inline]
+fn reclaim(scheme: &impl Scheme, at: usize, budget: usize) {
     // Relaxed: a look; what is ripe by the next time is found then.
-    if lane.ripe.load(Ordering::Relaxed).is_null() || !scheme.enter() {
+    if !scheme.lanes().lanes[at]
+        .ripe
+        .load(Ordering::Relaxed)
+        .is_null()
+    {
+        reclaim_ripe(scheme, at, budget);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn reclaim_ripe(scheme: &impl Scheme, at: usize, mut budget: usize) {
+    if !scheme.enter() {
         return;
     }
+    let lanes = scheme.lanes();
+    let lane = &lanes.lanes[at];
     let mut list = take(&lane.ripe);
     let mut again = false;
     while let Some(link) = list {
@@ -231,6 +244,7 @@ pub unsafe fn retire(scheme: &impl Scheme, link: NonNull<Link>) {
 }
 
 /// [`Smr::assist`](crate::Smr::assist).
+#[inline]
 pub fn assist(scheme: &impl Scheme) {
     for lane in [0, 1] {
         reclaim(scheme, lane, SHARE);

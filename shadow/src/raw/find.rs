@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use super::batch::prefetch;
 use super::body::{Body, Place};
 use super::entry::{Entry, Header, State};
-use super::line::{Head, LANES, Line, Search, fingerprint, is_entry};
+use super::line::{FREE, Head, LANES, Line, Search, fingerprint};
 use super::segment::Lines;
 use super::type_core::Core;
 use crate::platform::Platform;
@@ -255,9 +255,10 @@ impl<P: Platform> Body<P> {
         // Acquire: pairs with the claim of the slot, which may be younger than the
         // head: the entry's contents are visible.
         let slot = slot.load(Ordering::Acquire);
-        // A taken lane's slot is filled; freed meanwhile, it refers to nobody's entry,
+        // A taken lane's slot was claimed; freed meanwhile, it refers to nobody's entry,
         // which is not live.
-        if cfg!(any(loom, umbra_shuttle)) && !is_entry(slot) {
+        debug_assert!(!slot.is_null(), "the lane was seen taken");
+        if cfg!(any(loom, umbra_shuttle)) && slot == FREE {
             return None;
         }
         // SAFETY: reached from the body under the guard.

@@ -183,16 +183,19 @@ impl Head {
     /// In use, all lanes free.
     pub(super) const EMPTY: Self = Self(version(1));
 
+    #[inline]
     pub(super) fn is_frozen(self) -> bool {
         self.0 & FROZEN != 0
     }
 
     /// The attic may have entries of this line.
+    #[inline]
     pub(super) fn has_attic(self) -> bool {
         self.0 & ATTIC != 0
     }
 
     /// An entry of this hash may stand elsewhere in the group.
+    #[inline]
     pub(super) fn may_have_guest(self, hash: u64) -> bool {
         self.0 & guest(hash) != 0
     }
@@ -204,6 +207,7 @@ impl Head {
     }
 
     /// No further insertion can be counted.
+    #[inline]
     pub(super) fn is_worn(self) -> bool {
         self.0 & VERSION == WORN
     }
@@ -218,22 +222,26 @@ impl Head {
     }
 
     /// The lanes in use.
+    #[inline]
     pub(super) fn taken(self) -> Lanes {
         Lanes(((self.0 & lanes(PRINT)) + lanes(PRINT)) & lanes(0x80))
     }
 
     /// The lanes not in use.
+    #[inline]
     pub(super) fn free(self) -> Lanes {
         Lanes(self.taken().0 ^ lanes(0x80))
     }
 
     /// With one more lane taken; the version is left.
+    #[inline]
     pub(super) fn place(self, lane: usize, fingerprint: u64) -> Self {
         Self(self.0 | (fingerprint ^ PRINT) << (lane * 8))
     }
 
     /// With one insertion more counted; not of a worn head. (The bits between
     /// those of the version are set for the addition, so that it carries over.)
+    #[inline]
     pub(super) fn counted(self) -> Self {
         debug_assert!(!self.is_worn());
         let sum = (self.0 | !VERSION).wrapping_add(version(1));
@@ -241,11 +249,13 @@ impl Head {
     }
 
     /// With a bit of [`guest`], or [`ATTIC`].
+    #[inline]
     pub(super) fn with(self, bits: u64) -> Self {
         Self(self.0 | bits)
     }
 
     /// With a lane free again.
+    #[inline]
     pub(super) fn without(self, lane: usize) -> Self {
         Self(self.0 & !(PRINT << (lane * 8)))
     }

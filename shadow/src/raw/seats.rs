@@ -117,6 +117,7 @@ impl<'a> Seats<'a> {
 
     /// Takes the next lane of a line, or finds that another helper did; false when it has
     /// no more.
+    #[inline(always)]
     fn seat(&mut self, half: usize, at: usize, entry: *mut Header, hash: u64) -> bool {
         let seat = half * GROUP + at;
         let lane = self.taken[seat];
