@@ -111,6 +111,11 @@ pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send 
         None => "exhaustive".to_owned(),
     };
 
+    if left.is_some_and(|left| left.is_zero()) {
+        println!("{name}: 0 executions ({extent}, stopped at its time), 0.0 s");
+        return false;
+    }
+
     let begun = Instant::now();
     let count = Arc::new(AtomicU64::new(0));
     let telltale = Telltale {

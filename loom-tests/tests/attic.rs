@@ -314,7 +314,7 @@ fn g6_a_worn_head_without_memory() {
 /// G7: what stands in the attic goes with the rest.
 #[test]
 fn g7_free_all_against_insert_in_the_attic() {
-    explore("free_all | alloc, attic", Some(3), || {
+    explore("free_all | alloc, attic", None, || {
         with_full_line(|_, table| {
             let all = spawn(table, free_all);
             // In the old body or, if there is memory for one, in a new one.

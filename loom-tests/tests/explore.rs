@@ -38,6 +38,8 @@ fn two_threads_explored() {
 fn run(environment: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "two_threads_explored", "--nocapture"])
+        .env_remove("UMBRA_LOOM_FULL")
+        .env_remove("UMBRA_LOOM_UNBOUNDED")
         .envs(environment.iter().copied())
         .output()
         .unwrap();

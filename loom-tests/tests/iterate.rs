@@ -144,7 +144,7 @@ fn g7_free_all_against_free_all() {
 /// G6, G7: a table that is emptied while it grows keeps nothing of before.
 #[test]
 fn g7_free_all_against_growth() {
-    explore("free_all | alloc with growth", Some(3), || {
+    explore("free_all | alloc with growth", None, || {
         with_table(|table| {
             for obj in 1..4 {
                 assert!(Payload::put(table, obj * 0x40, obj as u64));

@@ -258,7 +258,7 @@ fn g5_failing_ctor_with_a_waiter() {
 /// G5, G7: a constructor that fails in a body that is already detached.
 #[test]
 fn g7_failing_ctor_against_free_all() {
-    explore("failing ctor | free_all", Some(3), || {
+    explore("failing ctor | free_all", None, || {
         with_table(|table| {
             let fail = spawn(table, |t| {
                 let failed = t.alloc(A, size_of::<Payload>(), FLAGS, |_| Err(()));

@@ -239,19 +239,25 @@ impl<P: Platform> Body<P> {
     ) -> Seat {
         for (lane, slot) in head.free().slots(line.slots) {
             // Relaxed: the claim compares it.
-            let vacant = slot.load(Ordering::Relaxed);
-            if is_entry(vacant) {
-                continue;
-            }
-            // Release: pairs with the acquire loads of the slot: the entry's
-            // contents are visible. Relaxed on failure: another lane is tried.
-            let claimed = slot.compare_exchange(
-                vacant,
-                entry.as_ptr(),
-                Ordering::Release,
-                Ordering::Relaxed, // another lane is tried
-            );
-            if claimed.is_err() {
+            let mut vacant = slot.load(Ordering::Relaxed);
+            let claimed = loop {
+                if is_entry(vacant) {
+                    break false;
+                }
+                // Release: pairs with the acquire loads of the slot: the entry's
+                // contents are visible. Relaxed on failure: it is compared again, once
+                // at most, for null does not come back; or another lane is tried.
+                match slot.compare_exchange(
+                    vacant,
+                    entry.as_ptr(),
+                    Ordering::Release,
+                    Ordering::Relaxed, // compared again
+                ) {
+                    Ok(_) => break true,
+                    Err(now) => vacant = now,
+                }
+            };
+            if !claimed {
                 continue;
             }
             let next = head.place(lane, fingerprint(hash));

@@ -74,8 +74,8 @@ impl<P: Platform> Body<P> {
         hash: u64,
         obj: usize,
     ) -> Option<NonNull<u8>> {
-        // Acquire: pairs with the commits: the slots of the taken lanes, and
-        // what an extended line has in the attic, are visible.
+        // Acquire: pairs with the commits: the slots of the taken lanes are visible, which
+        // were null until they were claimed, and what an extended line has in the attic.
         let head = Head(line.head.load(Ordering::Acquire));
         match head
             .matches(fingerprint(hash), &core.search)

@@ -17,12 +17,12 @@
 //! * The version counts insertions, in nine bits that stand apart, so that a lane
 //!   has a byte: a match is found and its slot addressed without a division. A
 //!   line in use has a version above 0; a line of a new segment is zero until it
-//!   is filled, its slots null; neither value comes back.
+//!   is filled; that does not come back.
 //!
 //! A slot is null (nobody has had it), an entry, or [`FREE`] (somebody has). It is claimed
 //! by a CAS before its lane is set in the head, and set to `FREE` after its lane is
 //! cleared; only who did the one does the other. So null does not come back, and whoever
-//! sees a lane taken does not see null in its slot.
+//! acquires a head sees an entry or `FREE` in the slots of the lanes that it has taken.
 
 use super::blocks::{fill, null};
 use super::entry::Header;

@@ -152,13 +152,13 @@ impl<'a> Seats<'a> {
             let seat = half * GROUP + at;
             // Release: pairs with the acquiring loads of the head: without its `ATTIC` bit it
             // says that what was freed there is gone, which this helper may have learnt from
-            // the attic alone. Relaxed on failure: as above, and those who read the head
-            // acquire it from whoever wrote it.
+            // the attic alone. Relaxed on failure: another helper was here, and those who read
+            // the head acquire it from whoever wrote it.
             let _ = self.line(half, at).head.compare_exchange(
                 0,
                 self.heads[seat].with(bits(self.first + at)).0,
                 Ordering::Release,
-                Ordering::Relaxed, // the same value
+                Ordering::Relaxed, // another helper's, or what has come after it
             );
             total += self.taken[seat];
         }

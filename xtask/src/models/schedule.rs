@@ -25,7 +25,7 @@ use crate::pool::{self, Ended, Source, Work};
 use crate::ui::{self, clip};
 
 /// A replay takes one execution; this is for one that spins.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a model is told besides: `(name, value)`.
 pub(crate) type Environment = Vec<(String, String)>;
@@ -54,11 +54,12 @@ pub(crate) fn show(
     model: &Model,
     outcome: &Outcome,
     environment: Environment,
+    limit: Duration,
 ) -> Result<()> {
     let tree = prepare(paths, read_to_show(paths.root())?)?;
     let same = tree.models.iter().find(|m| m.id() == model.id());
     match same {
-        Some(model) => of(paths, &tree, model, environment),
+        Some(model) => of(paths, &tree, model, environment, limit),
         None => {
             ui::note(&format!(
                 "{} is not in the instrumented copy: no schedule",
@@ -69,19 +70,20 @@ pub(crate) fn show(
     }
 }
 
-/// As [`show`], with the copy at hand.
+/// As [`show`], with the copy at hand. A run up to the failure may take `limit`.
 pub(crate) fn of(
     paths: &Paths,
     tree: &mutate::Tree,
     model: &Model,
     environment: Environment,
+    limit: Duration,
 ) -> Result<()> {
     let command = || {
         let mut command = model.command(&tree.dir);
         command.envs(environment.iter().cloned());
         command
     };
-    let first = Outcome::of(model.id(), &once(command())?);
+    let first = Outcome::of(model.id(), &once(command(), limit)?);
     if first.verdict != Verdict::Red {
         ui::note(&format!(
             "{} is {} in the instrumented copy: no schedule",
@@ -103,7 +105,7 @@ pub(crate) fn of(
         again
             .env("LOOM_CHECKPOINT_FILE", &checkpoint)
             .env("LOOM_CHECKPOINT_INTERVAL", execution.max(1).to_string());
-        once(again)?;
+        once(again, limit)?;
     }
     let file = dir.join(format!("{}.json", model.name));
     let saved = Saved {
@@ -174,7 +176,7 @@ pub(crate) fn repeat(_paths: &Paths, file: &Path) -> Result<()> {
             .env("LOOM_CHECKPOINT_FILE", checkpoint)
             .env("LOOM_CHECKPOINT_INTERVAL", u32::MAX.to_string());
     }
-    let ended = once(command)?;
+    let ended = once(command, LIMIT)?;
     if ended.ok() {
         return Err(other("its execution does not fail any more"));
     }
@@ -209,24 +211,24 @@ fn build(exe: &Path) -> Result<String> {
 }
 
 /// Runs one program, for a limited time.
-fn once(command: Command) -> Result<Ended> {
-    struct Once(Option<Command>, Option<Ended>);
+fn once(command: Command, limit: Duration) -> Result<Ended> {
+    struct Once(Option<Command>, Duration, Option<Ended>);
     impl Source<()> for Once {
         fn next(&mut self) -> Option<Work<()>> {
             Some(Work {
                 tag: (),
                 command: self.0.take()?,
-                limit: LIMIT,
+                limit: self.1,
             })
         }
         fn ended(&mut self, (): (), ended: Ended) -> Result<()> {
-            self.1 = Some(ended);
+            self.2 = Some(ended);
             Ok(())
         }
     }
-    let mut once = Once(Some(command), None);
+    let mut once = Once(Some(command), limit, None);
     pool::run(1, &mut once)?;
-    once.1.ok_or_else(|| Error::Refused {
+    once.2.ok_or_else(|| Error::Refused {
         what: "a model ended without a result".into(),
         help: "run the command again".into(),
     })

@@ -199,7 +199,7 @@ fn show(
     match model {
         Some(model) => {
             let told = vec![("UMBRA_MUTANT".to_owned(), mutant.choice())];
-            crate::models::schedule::of(paths, tree, model, told)
+            crate::models::schedule::of(paths, tree, model, told, crate::models::schedule::LIMIT)
         }
         None => {
             println!(
