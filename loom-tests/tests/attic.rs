@@ -167,6 +167,30 @@ fn g8_free_in_the_midst_of_a_split() {
     }
 }
 
+/// G6, G8: what a late helper would seat is freed, and another stands in its lane. (The
+/// helper is the one who is left in the midst of a step, for one who can go on.)
+#[test]
+fn g6_alloc_where_a_late_helper_seats() {
+    for doomed in 0..4 {
+        explore(
+            &format!("split | free number {doomed}, alloc it anew"),
+            Some(1),
+            move || {
+                with_split_due(4, |table, objects| {
+                    let obj = objects[doomed];
+                    let anew = spawn(table, move |t| {
+                        assert!(free(t, obj));
+                        assert!(Payload::put(t, obj, 2));
+                    });
+                    assert!(Payload::put(table, 0xF_F000, 1));
+                    anew.join().unwrap();
+                    assert_eq!(Payload::look(table, obj), Some(2));
+                });
+            },
+        );
+    }
+}
+
 /// G8: an entry that stood in a slot but was not committed may have been met by a
 /// reader of an older head. Bounded to two preemptions for its time; the early free
 /// takes three.
