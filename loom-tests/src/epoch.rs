@@ -1,5 +1,5 @@
 //! The real crossbeam-epoch, explored together with the table, by way of the lists
-//! that userspace has over it (`shadow/src/lanes.rs`).
+//! that userspace has over it (`shadow/src/deferred.rs`).
 //!
 //! crossbeam-epoch runs on loom's atomics under `--cfg crossbeam_loom` (this
 //! folder's `.cargo/config.toml` brings it). A collector lives for one

@@ -2,7 +2,7 @@
 //!
 //! | said by the environment | meaning |
 //! |---|---|
-//! | `UMBRA_LOOM_FULL=S` | one preemption more than the model's bound, for S seconds at most |
+//! | `UMBRA_LOOM_FULL=S` | one preemption more than the model's bound, or none if it says [`quick`], for S seconds at most |
 //! | `UMBRA_LOOM_UNBOUNDED=S` | without the model's bound, for S seconds at most: shows which bounds could go |
 //! | `LOOM_MAX_PREEMPTIONS` | may tighten a model's bound, never loosen it |
 //! | `LOOM_CHECKPOINT_FILE` | where the exploration is saved and resumed; its build and its model are checked |
@@ -18,6 +18,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use loom::model::Builder;
+
+/// How many preemptions a model has at most; `None` and a number are bounds too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// None: all of its executions.
+    Exhaustive,
+    /// So many: without a bound it does not end in minutes.
+    AtMost(usize),
+    /// So many in the quick run: without a bound it ends, but takes a minute.
+    Quick(usize),
+}
+
+impl Bound {
+    fn preemptions(self, loosened: Option<Loosened>) -> Option<usize> {
+        match (self, loosened) {
+            (Self::Exhaustive, _) | (_, Some(Loosened::Unbounded(_))) => None,
+            (Self::Quick(_), Some(Loosened::More(_))) => None,
+            (Self::AtMost(own), Some(Loosened::More(_))) => Some(own + 1),
+            (Self::AtMost(own) | Self::Quick(own), None) => Some(own),
+        }
+    }
+}
+
+impl From<Option<usize>> for Bound {
+    fn from(bound: Option<usize>) -> Self {
+        bound.map_or(Self::Exhaustive, Self::AtMost)
+    }
+}
+
+/// A bound for the quick run alone: `UMBRA_LOOM_FULL` explores the model to its end.
+#[must_use]
+pub fn quick(bound: usize) -> Bound {
+    Bound::Quick(bound)
+}
 
 /// How a model's own bound is loosened, and for how long.
 #[derive(Clone, Copy)]
@@ -38,13 +72,6 @@ impl Loosened {
         match (seconds("UMBRA_LOOM_FULL"), seconds("UMBRA_LOOM_UNBOUNDED")) {
             (Some(_), Some(_)) => panic!("UMBRA_LOOM_FULL and UMBRA_LOOM_UNBOUNDED: unset one"),
             (more, unbounded) => more.map(Self::More).or(unbounded.map(Self::Unbounded)),
-        }
-    }
-
-    fn bound(self, own: usize) -> Option<usize> {
-        match self {
-            Self::More(_) => Some(own + 1),
-            Self::Unbounded(_) => None,
         }
     }
 
@@ -81,7 +108,11 @@ impl Drop for Telltale {
 /// If the model fails; if it has a single execution, which proves nothing; if
 /// the environment would cut it short; if the checkpoint is of another build or
 /// of another model.
-pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send + 'static) -> bool {
+pub fn explore(
+    name: &str,
+    bound: impl Into<Bound>,
+    model: impl Fn() + Sync + Send + 'static,
+) -> bool {
     let mut builder = Builder::new();
     assert!(
         builder.max_permutations.is_none() && builder.max_duration.is_none(),
@@ -89,10 +120,8 @@ pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send 
     );
     builder.max_branches = 100_000;
     let loosened = Loosened::from_env();
-    let bound = match loosened {
-        Some(loosened) => bound.and_then(|own| loosened.bound(own)),
-        None => bound,
-    };
+    let own = bound.into();
+    let bound = own.preemptions(loosened);
     builder.preemption_bound = match (builder.preemption_bound, bound) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
@@ -107,8 +136,13 @@ pub fn explore(name: &str, bound: Option<usize>, model: impl Fn() + Sync + Send 
         None => {}
     }
     let extent = match builder.preemption_bound {
-        Some(bound) => format!("at most {bound} preemptions"),
         None => "exhaustive".to_owned(),
+        Some(1) => "at most 1 preemption".to_owned(),
+        Some(bound) => format!("at most {bound} preemptions"),
+    };
+    let extent = match own {
+        Bound::Quick(_) if bound.is_some() => extent + "; --full: exhaustive",
+        _ => extent,
     };
 
     if left.is_some_and(|left| left.is_zero()) {

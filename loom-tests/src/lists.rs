@@ -1,5 +1,5 @@
 //! What userspace has between a retirement and its destructor
-//! (`shadow/src/lanes.rs`), over a scheme for one execution of a model.
+//! (`shadow/src/deferred.rs`), over a scheme for one execution of a model.
 //!
 //! | platform | the scheme below | shows |
 //! |---|---|---|
@@ -13,7 +13,7 @@ use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;
 
 use loom::thread::ThreadId;
-use umbra_shadow::lanes::{self, Lanes, Scheme};
+use umbra_shadow::deferred::{self, Deferred, Scheme};
 use umbra_shadow::{AllocFlags, Link, Memory, Platform, Smr, Table};
 
 use crate::platform::{Guard, Tracked};
@@ -44,7 +44,7 @@ pub unsafe trait Below: Memory + Clone + Send + Sync + 'static {
 #[derive(Clone, Default)]
 pub struct Over<B> {
     pub(crate) below: B,
-    lanes: StdArc<Lanes>,
+    deferred: StdArc<Deferred>,
     reclaiming: StdArc<Reclaiming>,
 }
 
@@ -90,10 +90,10 @@ unsafe impl Below for Tracked {
 }
 
 impl<B: Below> Scheme for Over<B> {
-    type Lanes = StdArc<Lanes>;
+    type Deferred = StdArc<Deferred>;
 
-    fn lanes(&self) -> StdArc<Lanes> {
-        StdArc::clone(&self.lanes)
+    fn deferred(&self) -> StdArc<Deferred> {
+        StdArc::clone(&self.deferred)
     }
 
     unsafe fn defer(&self, f: impl FnOnce() + 'static) {
@@ -131,15 +131,15 @@ unsafe impl<B: Below> Smr for Over<B> {
 
     unsafe fn retire(&self, link: NonNull<Link>) {
         // SAFETY: the caller's contract.
-        unsafe { lanes::retire(self, link) }
+        unsafe { deferred::retire(self, link) }
     }
 
     fn assist(&self) {
-        lanes::assist(self);
+        deferred::assist(self);
     }
 
     fn barrier(&self) {
-        lanes::barrier(self);
+        deferred::barrier(self);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Models of the attic's list with more than one entry, and of its buckets, which
 //! are doubled and linked while others search.
 
-use umbra_loom::{Payload, Tracked, explore, finish, free, objects, spawn, walk};
+use umbra_loom::{Payload, Tracked, explore, finish, free, objects, quick, spawn, walk};
 use umbra_shadow::Table;
 
 const A: usize = 0x1000;
@@ -51,7 +51,7 @@ fn g6_get_against_a_new_bucket() {
     for n in 1..3 {
         explore(
             &format!("get all | alloc, attic of {n}"),
-            Some(2),
+            quick(2),
             move || {
                 with_attic(n, |table, there, new| {
                     let put = spawn(table, move |t| assert!(Payload::put(t, new, 3)));

@@ -5,7 +5,7 @@
 use std::ffi::c_void;
 
 use loom::thread;
-use umbra_loom::{Payload, Tracked, explore};
+use umbra_loom::{Payload, Tracked, explore, quick};
 use umbra_shadow::{Dtor, OutOfMemory, Smr};
 
 const A: usize = 0x1000;
@@ -53,7 +53,7 @@ fn g8_frees_with_two_destructors() {
 /// comes back.
 #[test]
 fn g8_frees_with_two_destructors_without_memory() {
-    explore("free | free, two destructors, no memory", Some(3), || {
+    explore("free | free, two destructors, no memory", quick(3), || {
         // One value each: the address of a function may differ from place to place.
         let (odd, even) = (only::<true>(), only::<false>());
         let platform = Tracked::new();

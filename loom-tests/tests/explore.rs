@@ -5,7 +5,7 @@ use std::process::Command;
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
-use umbra_loom::explore;
+use umbra_loom::{explore, quick};
 
 /// Two threads that add to one counter; enough to have a choice.
 fn two_threads() {
@@ -34,10 +34,20 @@ fn two_threads_explored() {
     explore("two threads, explored", Some(1), two_threads);
 }
 
-/// Runs that model with an environment; whether it passed, and what it said.
+/// The same with a bound for the quick run alone.
+#[test]
+fn two_threads_explored_quickly() {
+    explore("two threads, quickly", quick(1), two_threads);
+}
+
+/// Runs the first of them with an environment; whether it passed, and what it said.
 fn run(environment: &[(&str, &str)]) -> (bool, String) {
+    run_model("two_threads_explored", environment)
+}
+
+fn run_model(model: &str, environment: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "two_threads_explored", "--nocapture"])
+        .args(["--exact", model, "--nocapture"])
         .env_remove("UMBRA_LOOM_FULL")
         .env_remove("UMBRA_LOOM_UNBOUNDED")
         .envs(environment.iter().copied())
@@ -92,12 +102,20 @@ fn an_environment_that_cuts_a_model_short_is_an_error() {
 fn a_bound_is_loosened_as_told() {
     let (full, unbounded) = ("UMBRA_LOOM_FULL", "UMBRA_LOOM_UNBOUNDED");
     for (told, extent) in [
-        (&[][..], "(at most 1 preemptions)"),
+        (&[][..], "(at most 1 preemption)"),
         (&[(full, "60")], "(at most 2 preemptions)"),
         (&[(unbounded, "60")], "(exhaustive)"),
         (&[(unbounded, "0")], "(exhaustive, stopped at its time)"),
     ] {
         let (passed, said) = run(told);
+        assert!(passed && said.contains(extent), "{told:?}: {said}");
+    }
+    for (told, extent) in [
+        (&[][..], "(at most 1 preemption; --full: exhaustive)"),
+        (&[(full, "60")], "(exhaustive)"),
+        (&[(unbounded, "60")], "(exhaustive)"),
+    ] {
+        let (passed, said) = run_model("two_threads_explored_quickly", told);
         assert!(passed && said.contains(extent), "{told:?}: {said}");
     }
     for (told, why) in [

@@ -2,7 +2,9 @@
 //! its group, and of the variable of the address 0. A line has two lanes under
 //! loom, a group two lines.
 
-use umbra_loom::{Payload, Tracked, ensure, explore, finish, free, free_all, objects, spawn};
+use umbra_loom::{
+    Payload, Tracked, ensure, explore, finish, free, free_all, objects, quick, spawn,
+};
 use umbra_shadow::Table;
 
 /// A segment whose first line is full (with the first two objects) and cannot be
@@ -141,7 +143,7 @@ fn g6_a_guest_against_a_split() {
 fn g6_a_guest_inherited_as_a_guest() {
     explore(
         "get a guest | alloc with a split, guest again",
-        Some(2),
+        quick(2),
         || {
             // One line, one heir.
             let one = |hash: u64| hash >> 63 == 0 && hash & 1 == 0;

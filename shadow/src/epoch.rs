@@ -1,4 +1,4 @@
-//! The userspace platform: crossbeam-epoch under the lists of [`lanes`], and memory
+//! The userspace platform: crossbeam-epoch under the lists of [`deferred`], and memory
 //! in large pages.
 
 use core::alloc::Layout;
@@ -6,7 +6,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
-use crate::lanes::{self, Lanes, Scheme};
+use crate::deferred::{self, Deferred, Scheme};
 use crate::memory;
 use crate::platform::{AllocFlags, Link, Memory, Platform, Smr};
 use crate::sync::{AtomicU64, Ordering};
@@ -41,7 +41,7 @@ pub struct Epoch;
 #[derive(Debug)]
 pub struct EpochGuard(#[expect(dead_code, reason = "held for its drop")] crossbeam_epoch::Guard);
 
-static LANES: Lanes = Lanes::new();
+static DEFERRED: Deferred = Deferred::new();
 static BARRIER: Mutex<()> = Mutex::new(());
 
 thread_local! {
@@ -50,11 +50,11 @@ thread_local! {
 }
 
 impl Scheme for Epoch {
-    type Lanes = &'static Lanes;
+    type Deferred = &'static Deferred;
 
     #[inline]
-    fn lanes(&self) -> &'static Lanes {
-        &LANES
+    fn deferred(&self) -> &'static Deferred {
+        &DEFERRED
     }
 
     unsafe fn defer(&self, f: impl FnOnce() + 'static) {
@@ -96,17 +96,17 @@ unsafe impl Smr for Epoch {
 
     unsafe fn retire(&self, link: NonNull<Link>) {
         // SAFETY: the caller's contract.
-        unsafe { lanes::retire(self, link) }
+        unsafe { deferred::retire(self, link) }
     }
 
     fn assist(&self) {
-        lanes::assist(self);
+        deferred::assist(self);
     }
 
     fn barrier(&self) {
         crate::context::wait_for_reclamation();
         let _one = BARRIER.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes::barrier(self);
+        deferred::barrier(self);
     }
 }
 

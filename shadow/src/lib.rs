@@ -40,11 +40,11 @@ mod session;
 pub mod sync;
 mod table;
 
-#[cfg(all(feature = "std", not(loom)))]
-mod epoch;
 #[cfg(any(feature = "std", loom))]
 #[doc(hidden)]
-pub mod lanes;
+pub mod deferred;
+#[cfg(all(feature = "std", not(loom)))]
+mod epoch;
 #[cfg(all(feature = "std", not(loom)))]
 mod map;
 #[cfg(all(feature = "std", not(loom)))]

@@ -8,10 +8,35 @@ use crate::error::{Error, Result};
 use crate::paths::{self, Paths};
 use crate::ui;
 
+/// The file, and what stands in it.
+fn read(paths: &Paths) -> Result<(PathBuf, String)> {
+    let file = paths.root().join("loom-tests/RESULTS.md");
+    let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+    Ok((file, text))
+}
+
+/// The rows of the first table in the named part of the file.
+pub(crate) fn rows(paths: &Paths, part: &str) -> Result<Vec<Vec<String>>> {
+    let (file, text) = read(paths)?;
+    let (from, to) = place(&text, part).ok_or_else(|| lacks(&file, part))?;
+    Ok(cells(&text[from..to]))
+}
+
+/// The cells of a table in Markdown, its head aside.
+fn cells(text: &str) -> Vec<Vec<String>> {
+    let lines = text.lines().skip_while(|line| !line.starts_with("|---"));
+    let lines = lines.skip(1).map_while(|line| line.strip_prefix("| "));
+    lines
+        .map(|line| {
+            let cells = line.trim_end_matches('|').split('|');
+            cells.map(|cell| cell.trim().to_owned()).collect()
+        })
+        .collect()
+}
+
 /// Replaces the named part of the file with a text.
 pub(crate) fn write(paths: &Paths, part: &str, text: &str) -> Result<()> {
-    let file = paths.root().join("loom-tests/RESULTS.md");
-    let before = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+    let (file, before) = read(paths)?;
     let after = replaced(&before, part, text).ok_or_else(|| lacks(&file, part))?;
     fs::write(&file, after).map_err(Error::io("write", &file))?;
     ui::note(&format!("written: {}", paths::short(&PathBuf::from(&file))));
@@ -33,10 +58,15 @@ fn marks(part: &str) -> (String, String) {
     )
 }
 
-fn replaced(before: &str, part: &str, text: &str) -> Option<String> {
+/// Where a part begins and ends.
+fn place(text: &str, part: &str) -> Option<(usize, usize)> {
     let (begin, end) = marks(part);
-    let from = before.find(&begin)? + begin.len();
-    let to = from + before[from..].find(&end)?;
+    let from = text.find(&begin)? + begin.len();
+    Some((from, from + text[from..].find(&end)?))
+}
+
+fn replaced(before: &str, part: &str, text: &str) -> Option<String> {
+    let (from, to) = place(before, part)?;
     Some(format!("{}{text}{}", &before[..from], &before[to..]))
 }
 
@@ -68,10 +98,9 @@ mod tests {
 
     #[test]
     fn a_table_has_a_rule_and_a_line_a_row() {
-        let rows = vec![vec!["a".into(), "1".into()]];
-        assert_eq!(
-            markdown(&["x", "n"], &rows),
-            "| x | n |\n|---|---|\n| a | 1 |\n"
-        );
+        let rows: Vec<Vec<String>> = vec![vec!["a".into(), "1".into()]];
+        let text = markdown(&["x", "n"], &rows);
+        assert_eq!(text, "| x | n |\n|---|---|\n| a | 1 |\n");
+        assert_eq!(cells(&format!("head\n\n{text}\n| no row |\n")), rows);
     }
 }

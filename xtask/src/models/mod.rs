@@ -6,9 +6,11 @@
 //!                        └── schedule: replay of the one execution, step by step
 //! ```
 //! Quick (the default, and CI's) explores each model to its own bound. `--full`
-//! allows one preemption more and `--unbounded` takes the bound away, for a time;
-//! what was not explored to its end is named, and is neither green nor red.
+//! allows one preemption more, or all if the bound is for the quick run alone;
+//! `--unbounded` takes every bound away. Both for a time: what was not explored to
+//! its end is named, and is neither green nor red.
 
+mod book;
 mod build;
 mod outcome;
 pub(crate) mod schedule;
@@ -26,8 +28,6 @@ pub(crate) use outcome::{Outcome, Verdict};
 use crate::error::{Error, Result};
 use crate::paths::{self, Paths};
 use crate::pool::{self, Ended, Source, Work};
-use crate::report::{table, thousands};
-use crate::results;
 use crate::ui::{self, Task};
 
 /// The time after which the quick run is ended, building aside. It is to take less than
@@ -37,7 +37,8 @@ const QUICK: Duration = Duration::from_secs(480);
 /// What `cargo xtask loom` is asked to do.
 #[derive(Debug, Args, Default)]
 pub(crate) struct LoomArgs {
-    /// One preemption more than each model's bound, as far as the time goes
+    /// One preemption more than each model's bound, or no bound where that is for the
+    /// quick run alone, as far as the time goes
     #[arg(long)]
     full: bool,
     /// Without the models' bounds, as far as the time goes: what ends needs none
@@ -53,8 +54,9 @@ pub(crate) struct LoomArgs {
     /// Show the failing execution that an earlier run saved, step by step
     #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "unbounded", "model"])]
     replay: Option<PathBuf>,
-    /// Write what was explored to loom-tests/RESULTS.md
-    #[arg(long, conflicts_with_all = ["full", "unbounded", "model", "replay"])]
+    /// Write what was explored to loom-tests/RESULTS.md: the models, or with --unbounded
+    /// what became of those that have a bound
+    #[arg(long, conflicts_with_all = ["full", "model", "replay"])]
     write: bool,
 }
 
@@ -119,7 +121,7 @@ pub(crate) fn run(paths: &Paths, args: &LoomArgs) -> Result<usize> {
         reach,
         budget,
         until: (reach == Reach::Own).then(|| Instant::now() + QUICK),
-        left: chosen.clone().into(),
+        left: book::longest_first(paths, chosen.clone()).into(),
         total: chosen.len(),
         done: Vec::new(),
         task: None,
@@ -283,29 +285,18 @@ fn finish(
         fs::write(&file, text).map_err(Error::io("write", &file))?;
         ui::note(&format!("as JSON: {}", paths::short(&file)));
     }
-    let rows: Vec<Vec<String>> = outcomes.iter().map(|o| row(o)).collect();
-    let head = ["model", "verdict", "executions", "time", "extent"];
-    println!("{}", table(&head, &rows));
+    println!("{}", book::all(&outcomes));
     let count = |v: Verdict| outcomes.iter().filter(|o| o.verdict == v).count();
     let (green, cut) = (count(Verdict::Green), count(Verdict::Cut));
     let bad: Vec<&(Model, Outcome)> = done
         .iter()
         .filter(|(_, o)| matches!(o.verdict, Verdict::Red | Verdict::Late))
         .collect();
-    let total: u64 = outcomes.iter().filter_map(|o| o.executions).sum();
-    let cut_note = if cut > 0 {
-        format!("; {cut} not explored to their end")
-    } else {
-        String::new()
-    };
-    println!(
-        "{} executions in all{cut_note}",
-        thousands(total.cast_signed())
-    );
+    println!("{}", book::summary(&done));
     println!("{} passed, {} failed", green + cut, bad.len());
     if bad.is_empty() {
         if args.write {
-            results::write(paths, "models", &book(&rows, &head, total))?;
+            book::write(paths, &done, Reach::of(args), budget(args))?;
         }
         return Ok(green + cut);
     }
@@ -327,26 +318,4 @@ fn finish(
             .collect::<Vec<_>>()
             .join(", "),
     })
-}
-
-/// The models' part of the results.
-fn book(rows: &[Vec<String>], head: &[&str], executions: u64) -> String {
-    format!(
-        "{} models, {} executions, none failed.\n\n{}",
-        rows.len(),
-        thousands(executions.cast_signed()),
-        results::markdown(head, rows)
-    )
-}
-
-fn row(outcome: &Outcome) -> Vec<String> {
-    vec![
-        outcome.model.clone(),
-        outcome.verdict.word().into(),
-        outcome
-            .executions
-            .map_or_else(String::new, |n| thousands(n.cast_signed())),
-        ui::seconds(outcome.time()),
-        outcome.extent.clone(),
-    ]
 }

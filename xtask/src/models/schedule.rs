@@ -59,7 +59,7 @@ pub(crate) fn show(
     let tree = prepare(paths, read_to_show(paths.root())?)?;
     let same = tree.models.iter().find(|m| m.id() == model.id());
     match same {
-        Some(model) => of(paths, &tree, model, environment, limit),
+        Some(model) => of(paths, &tree, model, environment, limit).map(drop),
         None => {
             ui::note(&format!(
                 "{} is not in the instrumented copy: no schedule",
@@ -70,14 +70,15 @@ pub(crate) fn show(
     }
 }
 
-/// As [`show`], with the copy at hand. A run up to the failure may take `limit`.
+/// As [`show`], with the copy at hand; whether it failed there. A run up to the failure
+/// may take `limit`.
 pub(crate) fn of(
     paths: &Paths,
     tree: &mutate::Tree,
     model: &Model,
     environment: Environment,
     limit: Duration,
-) -> Result<()> {
+) -> Result<bool> {
     let command = || {
         let mut command = model.command(&tree.dir);
         command.envs(environment.iter().cloned());
@@ -90,7 +91,7 @@ pub(crate) fn of(
             model.id(),
             first.verdict.word()
         ));
-        return Ok(());
+        return Ok(false);
     }
     let dir = paths.dir("loom")?;
     let checkpoint = dir.join(format!("{}.checkpoint", model.name));
@@ -121,7 +122,8 @@ pub(crate) fn of(
     };
     let text = serde_json::to_string_pretty(&saved).unwrap_or_default();
     fs::write(&file, text).map_err(Error::io("write", &file))?;
-    repeat(paths, &file)
+    repeat(paths, &file)?;
+    Ok(true)
 }
 
 fn place(place: &Place) -> (String, usize, String, String) {

@@ -35,6 +35,7 @@ pub(crate) use mutants::{Place, read_to_show};
 pub(crate) use tree::{Tree, prepare};
 
 use crate::error::{Error, Result};
+use crate::models::schedule;
 use crate::paths::{self, Paths};
 use crate::proc;
 use crate::report::table;
@@ -119,10 +120,10 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     }
     let tree = prepare(paths, catalogue)?;
     let mut verdicts = Verdicts::open(paths, &tree, args.fresh)?;
-    runner::baseline(paths, &tree, &mut verdicts)?;
     if let Some(key) = &args.show {
         return show(paths, &tree, &mut verdicts, key, args).map(|()| 0);
     }
+    runner::baseline(paths, &tree, &mut verdicts)?;
     let chosen = chosen(paths, &tree.catalogue, args)?;
     let limits = runner::Limits {
         each: Duration::from_secs(args.budget),
@@ -179,6 +180,8 @@ fn named<'a>(catalogue: &'a Catalogue, key: &str) -> Result<&'a Mutant> {
     all.find(|m| m.key == key).ok_or_else(|| unknown(key))
 }
 
+/// Shows how a mutant dies: by what killed it before, if that still does, or by what
+/// kills it now.
 fn show(
     paths: &Paths,
     tree: &tree::Tree,
@@ -187,6 +190,17 @@ fn show(
     args: &MutateArgs,
 ) -> Result<()> {
     let mutant = named(&tree.catalogue, key)?;
+    let show = |killer: Option<&str>| match tree.models.iter().find(|m| killer == Some(&m.id())) {
+        Some(model) => {
+            let told = vec![("UMBRA_MUTANT".to_owned(), mutant.choice())];
+            schedule::of(paths, tree, model, told, schedule::LIMIT)
+        }
+        None => Ok(false),
+    };
+    if show(verdicts.killer(key))? {
+        return Ok(());
+    }
+    runner::baseline(paths, tree, verdicts)?;
     let limits = runner::Limits {
         each: Duration::from_secs(args.budget),
         total: None,
@@ -194,21 +208,11 @@ fn show(
     };
     runner::judge(tree, &[mutant], verdicts, limits)?;
     let rows = verdicts.rows(&tree.catalogue, &[mutant]);
-    let killer = rows.first().and_then(|r| r.killer.clone());
-    let model = killer.and_then(|k| tree.models.iter().find(|m| m.id() == k));
-    match model {
-        Some(model) => {
-            let told = vec![("UMBRA_MUTANT".to_owned(), mutant.choice())];
-            crate::models::schedule::of(paths, tree, model, told, crate::models::schedule::LIMIT)
-        }
-        None => {
-            println!(
-                "{key}: {}",
-                rows.first().map_or("not judged", |r| r.verdict.word())
-            );
-            Ok(())
-        }
+    let row = rows.first();
+    if !show(row.and_then(|r| r.killer.as_deref()))? {
+        println!("{key}: {}", row.map_or("not judged", |r| r.verdict.word()));
     }
+    Ok(())
 }
 
 /// The mutants that were asked for.

@@ -232,6 +232,12 @@ impl Verdicts {
         Ok(verdicts)
     }
 
+    /// What killed a mutant, in this tree or in another one.
+    pub(crate) fn killer(&self, mutant: &str) -> Option<&str> {
+        let now = self.judged.get(mutant).and_then(|j| j.killer.as_ref());
+        now.or_else(|| self.hints.get(mutant)).map(String::as_str)
+    }
+
     fn raw(&mut self, text: &str) -> Result<()> {
         self.file
             .write_all(text.as_bytes())
@@ -327,7 +333,9 @@ mod tests {
         // Whom to try first is kept, over any number of trees.
         assert_eq!(other.hints["a"], "m");
         drop(other);
-        assert_eq!(open("2", false).hints["a"], "m");
+        assert_eq!(open("2", false).killer("a"), Some("m"));
+        assert_eq!(open("2", false).killer("b"), Some("m"));
+        assert_eq!(open("2", false).killer("c"), None);
         assert_eq!(open("3", false).hints["a"], "m");
     }
 

@@ -152,8 +152,8 @@ fn g8_a_barrier_against_who_destroys() {
 }
 
 /// G8: a barrier finds what was retired before it, also what another barrier made late:
-/// a link that was counted in the lane that is not current any more, and that its own
-/// reclaim retires twice more, so that it changes lanes.
+/// a link that was counted on the side that is not current any more, and that its own
+/// reclaim retires twice more, so that it changes sides.
 #[test]
 fn g8_a_barrier_after_a_retire_against_a_barrier() {
     explore("retire | barrier, barrier", None, || {

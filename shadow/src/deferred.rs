@@ -14,8 +14,8 @@
 //! thread holds nothing back.
 //!
 //! # The barrier
-//! Each link is counted in one of two lanes. A barrier switches new links to the
-//! other lane and waits until the old one is empty, four times over: as SRCU does,
+//! Each link is counted on one of two sides. A barrier switches new links to the
+//! other side and waits until the old one is empty, four times over: as SRCU does,
 //! for once is not enough for a link that was counted just after a switch; and
 //! twice that, for a type's link is retired again by its own reclaim.
 
@@ -33,10 +33,10 @@ const SHARE: usize = 4;
 /// What the lists need of the scheme under them.
 pub trait Scheme {
     /// How its lists are reached: they live as long as any of these.
-    type Lanes: Deref<Target = Lanes> + Clone + 'static;
+    type Deferred: Deref<Target = Deferred> + Clone + 'static;
 
     /// Its lists.
-    fn lanes(&self) -> Self::Lanes;
+    fn deferred(&self) -> Self::Deferred;
 
     /// Runs `f` once, on any thread, when every guard of now is gone. What
     /// happened before the call and under those guards happens before `f`. Looks, as
@@ -62,14 +62,14 @@ pub trait Scheme {
 
 /// The lists of one scheme.
 #[derive(Debug, Default)]
-pub struct Lanes {
-    lanes: [Lane; 2],
-    /// The lane of new links.
+pub struct Deferred {
+    sides: [Side; 2],
+    /// The side of new links.
     current: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct Side {
     /// Retired links without a grace period under way.
     limbo: AtomicPtr<Link>,
     /// Links whose grace period is over.
@@ -78,19 +78,19 @@ struct Lane {
     pending: AtomicUsize,
 }
 
-impl Lanes {
+impl Deferred {
     /// For a static. (loom's atomics belong to an execution: `default`.)
     #[cfg(not(any(loom, umbra_shuttle)))]
     pub(crate) const fn new() -> Self {
-        const fn lane() -> Lane {
-            Lane {
+        const fn side() -> Side {
+            Side {
                 limbo: AtomicPtr::new(core::ptr::null_mut()),
                 ripe: AtomicPtr::new(core::ptr::null_mut()),
                 pending: AtomicUsize::new(0),
             }
         }
         Self {
-            lanes: [lane(), lane()],
+            sides: [side(), side()],
             current: AtomicUsize::new(0),
         }
     }
@@ -125,10 +125,10 @@ fn take(list: &AtomicPtr<Link>) -> Option<NonNull<Link>> {
     NonNull::new(list.swap(core::ptr::null_mut(), Ordering::Acquire))
 }
 
-/// Starts a grace period for what is in the limbo of a lane.
-fn start_grace_period<S: Scheme>(scheme: &S, lane: usize) {
-    let lanes = scheme.lanes();
-    let Some(first) = take(&lanes.lanes[lane].limbo) else {
+/// Starts a grace period for what is in the limbo of a side.
+fn start_grace_period<S: Scheme>(scheme: &S, side: usize) {
+    let deferred = scheme.deferred();
+    let Some(first) = take(&deferred.sides[side].limbo) else {
         return;
     };
     let ripen = move || {
@@ -138,7 +138,7 @@ fn start_grace_period<S: Scheme>(scheme: &S, lane: usize) {
             while let Some(next) = NonNull::new(last.as_ref().next.get()) {
                 last = next;
             }
-            push(&lanes.lanes[lane].ripe, first, last);
+            push(&deferred.sides[side].ripe, first, last);
         }
     };
     // SAFETY: retired links belong to the reclamation scheme; whoever holds the
@@ -162,11 +162,11 @@ fn wait_for_guards(scheme: &impl Scheme) {
     }
 }
 
-/// Calls `reclaim` up to `budget` times for what is ripe in a lane, if anything is.
+/// Calls `reclaim` up to `budget` times for what is ripe on a side, if anything is.
 #[inline]
 fn reclaim(scheme: &impl Scheme, at: usize, budget: usize) {
     // Relaxed: a look; what is ripe by the next time is found then.
-    if !scheme.lanes().lanes[at]
+    if !scheme.deferred().sides[at]
         .ripe
         .load(Ordering::Relaxed)
         .is_null()
@@ -181,9 +181,9 @@ fn reclaim_ripe(scheme: &impl Scheme, at: usize, mut budget: usize) {
     if !scheme.enter() {
         return;
     }
-    let lanes = scheme.lanes();
-    let lane = &lanes.lanes[at];
-    let mut list = take(&lane.ripe);
+    let deferred = scheme.deferred();
+    let side = &deferred.sides[at];
+    let mut list = take(&side.ripe);
     let mut again = false;
     while let Some(link) = list {
         if budget == 0 {
@@ -197,13 +197,13 @@ fn reclaim_ripe(scheme: &impl Scheme, at: usize, mut budget: usize) {
             Progress::Done => {
                 list = next;
                 // Release: pairs with the acquire in `barrier`.
-                lane.pending.fetch_sub(1, Ordering::Release);
+                side.pending.fetch_sub(1, Ordering::Release);
             }
-            // SAFETY: ours. A repeated grace period in the link's own lane.
+            // SAFETY: ours. A repeated grace period in the link's own side.
             Progress::Again => unsafe {
                 list = next;
                 again = true;
-                push(&lane.limbo, link, link);
+                push(&side.limbo, link, link);
             },
             Progress::More => list = Some(link),
         }
@@ -215,11 +215,11 @@ fn reclaim_ripe(scheme: &impl Scheme, at: usize, mut budget: usize) {
             while let Some(next) = NonNull::new(last.as_ref().next.get()) {
                 last = next;
             }
-            push(&lane.ripe, first, last);
+            push(&side.ripe, first, last);
         }
     }
     if again {
-        // Not left to the next retirement: that may be into the other lane.
+        // Not left to the next retirement: that may be onto the other side.
         start_grace_period(scheme, at);
     }
     scheme.leave();
@@ -230,38 +230,38 @@ fn reclaim_ripe(scheme: &impl Scheme, at: usize, mut budget: usize) {
 /// # Safety
 /// As there.
 pub unsafe fn retire(scheme: &impl Scheme, link: NonNull<Link>) {
-    let lanes = scheme.lanes();
-    // Relaxed: a link counted in either lane is found by a barrier that begins
+    let deferred = scheme.deferred();
+    // Relaxed: a link counted on either side is found by a barrier that begins
     // later, which waits for both.
-    let at = lanes.current.load(Ordering::Relaxed) & 1;
-    let lane = &lanes.lanes[at];
+    let at = deferred.current.load(Ordering::Relaxed) & 1;
+    let side = &deferred.sides[at];
     // Relaxed: the caller's retire happens before a later barrier by whatever
     // orders the two calls.
-    lane.pending.fetch_add(1, Ordering::Relaxed);
+    side.pending.fetch_add(1, Ordering::Relaxed);
     // SAFETY: the caller hands the link over.
-    unsafe { push(&lane.limbo, link, link) };
+    unsafe { push(&side.limbo, link, link) };
     start_grace_period(scheme, at);
 }
 
 /// [`Smr::assist`](crate::Smr::assist).
 #[inline]
 pub fn assist(scheme: &impl Scheme) {
-    for lane in [0, 1] {
-        reclaim(scheme, lane, SHARE);
+    for side in [0, 1] {
+        reclaim(scheme, side, SHARE);
     }
 }
 
 /// [`Smr::barrier`](crate::Smr::barrier); one at a time.
 pub fn barrier(scheme: &impl Scheme) {
-    let lanes = scheme.lanes();
+    let deferred = scheme.deferred();
     wait_for_guards(scheme);
     for _ in 0..4 {
         // Relaxed: see `retire`; each round finds who missed the one before.
-        let at = lanes.current.fetch_xor(1, Ordering::Relaxed) & 1;
-        let lane = &lanes.lanes[at];
+        let at = deferred.current.fetch_xor(1, Ordering::Relaxed) & 1;
+        let side = &deferred.sides[at];
         // Acquire: pairs with the release in `reclaim`: the destructors' effects
         // are visible.
-        while lane.pending.load(Ordering::Acquire) != 0 {
+        while side.pending.load(Ordering::Acquire) != 0 {
             start_grace_period(scheme, at);
             // Deferred work runs when the scheme is asked.
             scheme.flush();
