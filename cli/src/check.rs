@@ -5,10 +5,7 @@ use crate::problem::Problem;
 use crate::series::{Move, Series};
 use std::io::Write;
 use umbra_state::plan::{Op, Part, Who};
-use umbra_state::{
-    Callback, Engine, Errno, Host, Installed, Patch, Plan, Progress, Reason, Request, Rules, State,
-    Strictness, Switch, plan,
-};
+use umbra_state::{Engine, Installed, Patch, Plan, Request, Rules, Strictness, plan};
 
 /// Prints the steps of `series` under `rules`, each with its callbacks in order,
 /// and what [`lint`] has to say.
@@ -76,13 +73,13 @@ fn steps(
             writeln!(out, "     {line}")?;
         }
         let begun = match (incoming, step) {
-            (Some(patch), _) => engine.enable(patch, &mut Nobody),
+            (Some(patch), _) => engine.enable(patch, &mut ()),
             (None, Move::Enable(at) | Move::Disable(at)) => {
-                engine.disable(series.patch(at).name.as_str(), &mut Nobody)
+                engine.disable(series.patch(at).name.as_str(), &mut ())
             }
         };
         begun.map_err(|refusal| series.refused(index, refusal))?;
-        engine.run(&mut Nobody);
+        engine.run(&mut ());
     }
     Ok(())
 }
@@ -141,27 +138,10 @@ pub(crate) fn lines(installed: &Installed, incoming: Option<&Patch>, plan: &Plan
     lines
 }
 
-/// A host for which everything works and nothing happens.
-struct Nobody;
-
-impl Host for Nobody {
-    fn call(&mut self, _: &Patch, _: &State, _: Callback, _: Reason) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn switch(&mut self, _: &Switch<'_>) -> Result<Progress, Errno> {
-        Ok(Progress::Done)
-    }
-
-    fn free_shadows(&mut self, _: &Patch, _: &State) {}
-
-    fn barrier(&mut self) {}
-}
-
 /// An engine with `patch` enabled in it, if it can be.
 pub(crate) fn with(patch: Patch) -> Result<Engine, umbra_state::Refusal> {
     let mut engine = Engine::new(0, Rules::Umbra);
-    engine.enable(patch, &mut Nobody)?;
-    engine.run(&mut Nobody);
+    engine.enable(patch, &mut ())?;
+    engine.run(&mut ());
     Ok(engine)
 }

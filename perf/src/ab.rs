@@ -239,6 +239,20 @@ struct Message {
     reason: String,
     manifest_path: Option<PathBuf>,
     executable: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+}
+
+impl Message {
+    /// A bench, and not one of the package's programs, which cargo builds for it too.
+    fn is_bench(&self) -> bool {
+        let mut kinds = self.target.iter().flat_map(|t| &t.kind);
+        self.reason == "compiler-artifact" && kinds.any(|kind| kind == "bench")
+    }
 }
 
 /// Builds a commit's benches and keeps them from the next build.
@@ -277,12 +291,12 @@ fn build(copy: &Copy, commit: &Commit, plan: &Plan, side: &str) -> Result<Vec<Pr
         let Ok(message) = serde_json::from_str::<Message>(line) else {
             continue;
         };
+        if !message.is_bench() {
+            continue;
+        }
         let (Some(built), Some(manifest)) = (message.executable, message.manifest_path) else {
             continue;
         };
-        if message.reason != "compiler-artifact" {
-            continue;
-        }
         let executable = folder.join(format!("bench-{}", programs.len()));
         fs::copy(&built, &executable).map_err(|error| write(&executable, error))?;
         let folder = manifest.parent().unwrap_or(Path::new("/")).to_owned();

@@ -36,6 +36,9 @@ fn project() -> Project {
     let project = Project::new();
     project.0.write("Cargo.toml", MANIFEST);
     project.0.write("src/lib.rs", "");
+    // A program of the package, which cargo builds for its benches too.
+    let other = "fn main() { panic!(\"it is no bench\") }";
+    project.0.write("src/main.rs", other);
     project.0.write("benches/wall.rs", BENCH);
     takes(&project, "old", "100 101 99 100.5 99.5 100.2");
     project
