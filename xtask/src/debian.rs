@@ -319,6 +319,15 @@ fn compare_part(a: &str, b: &str) -> Ordering {
     Ordering::Equal
 }
 
+/// What an index has of a name.
+#[cfg(test)]
+pub(crate) fn indexed(index: &str, name: &str) -> Result<Vec<Stanza>> {
+    let lines: Vec<&str> = index.lines().collect();
+    let mut all = stanzas(&lines);
+    all.retain(|s| s["Package"] == name);
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,10 +369,7 @@ Size: 2
 ";
 
     fn show(name: &str) -> Result<Vec<Stanza>> {
-        let lines: Vec<&str> = INDEX.lines().collect();
-        let mut all = stanzas(&lines);
-        all.retain(|s| s["Package"] == name);
-        Ok(all)
+        indexed(INDEX, name)
     }
 
     #[test]

@@ -126,7 +126,6 @@ fn wrap_one(root: &Path, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debian::stanzas;
 
     const INDEX: &str = "\
 Package: linux-image-amd64
@@ -175,10 +174,7 @@ Size: 1
 ";
 
     fn show(name: &str) -> Result<Vec<Stanza>> {
-        let lines: Vec<&str> = INDEX.lines().collect();
-        let mut all = stanzas(&lines);
-        all.retain(|s| s["Package"] == name);
-        Ok(all)
+        debian::indexed(INDEX, name)
     }
 
     #[test]
