@@ -8,13 +8,15 @@
 //! | `LOOM_CHECKPOINT_FILE` | where the exploration is saved and resumed; its build and its model are checked |
 //! | `LOOM_MAX_DURATION`, `LOOM_MAX_PERMUTATIONS` | refused: loom would stop early and call it a success |
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
+use std::panic;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use loom::model::Builder;
@@ -64,10 +66,10 @@ impl Loosened {
     fn from_env() -> Option<Self> {
         let seconds = |name: &str| {
             let text = env::var(name).ok()?;
-            let seconds = text.parse();
-            Some(Duration::from_secs(seconds.unwrap_or_else(|_| {
-                panic!("{name} is a whole number of seconds, and not {text:?}")
-            })))
+            let seconds: Option<NonZeroU64> = text.parse().ok();
+            let seconds = seconds
+                .unwrap_or_else(|| panic!("{name} is a whole number of seconds, and not {text:?}"));
+            Some(Duration::from_secs(seconds.get()))
         };
         match (seconds("UMBRA_LOOM_FULL"), seconds("UMBRA_LOOM_UNBOUNDED")) {
             (Some(_), Some(_)) => panic!("UMBRA_LOOM_FULL and UMBRA_LOOM_UNBOUNDED: unset one"),
@@ -84,19 +86,39 @@ impl Loosened {
     }
 }
 
-/// Says in which execution a model failed, if it does.
-struct Telltale {
-    name: String,
-    count: Arc<AtomicU64>,
+thread_local! {
+    /// The model that this thread explores, and its executions so far.
+    static RUNNING: RefCell<Option<(String, Arc<AtomicU64>)>> = const { RefCell::new(None) };
+}
+
+/// Says in which execution a model fails, when it does: one that panics again while it
+/// unwinds ends the program before anybody could say it afterwards.
+struct Telltale;
+
+impl Telltale {
+    fn new(name: &str, count: Arc<AtomicU64>) -> Self {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                let _ = RUNNING.try_with(|running| {
+                    if let Some((name, count)) = &*running.borrow() {
+                        // Relaxed: one operating system thread runs all of a model.
+                        let count = count.load(Ordering::Relaxed);
+                        println!("{name}: failed in execution {count}");
+                    }
+                });
+                before(info);
+            }));
+        });
+        RUNNING.set(Some((name.to_owned(), count)));
+        Self
+    }
 }
 
 impl Drop for Telltale {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            // Relaxed: one operating system thread runs all of a model.
-            let count = self.count.load(Ordering::Relaxed);
-            println!("{}: failed in execution {count}", self.name);
-        }
+        RUNNING.set(None);
     }
 }
 
@@ -152,10 +174,7 @@ pub fn explore(
 
     let begun = Instant::now();
     let count = Arc::new(AtomicU64::new(0));
-    let telltale = Telltale {
-        name: name.to_owned(),
-        count: Arc::clone(&count),
-    };
+    let telltale = Telltale::new(name, Arc::clone(&count));
     let counter = Arc::clone(&count);
     let run = move || {
         // Relaxed, here and below: as in the telltale.

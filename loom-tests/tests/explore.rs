@@ -40,6 +40,60 @@ fn two_threads_explored_quickly() {
     explore("two threads, quickly", quick(1), two_threads);
 }
 
+/// One that does not end in a second without its bound.
+#[test]
+fn many_steps_explored() {
+    explore("many steps", Some(1), || {
+        let counter = Arc::new(AtomicUsize::new(0));
+        let add = |counter: Arc<AtomicUsize>| {
+            for _ in 0..8 {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let threads = [(); 2].map(|()| {
+            let counter = Arc::clone(&counter);
+            loom::thread::spawn(move || add(counter))
+        });
+        add(Arc::clone(&counter));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// A value whose end fails too: the program is ended in the midst of unwinding.
+struct Wreck;
+
+impl Drop for Wreck {
+    fn drop(&mut self) {
+        assert!(!std::thread::panicking(), "and once more");
+    }
+}
+
+#[test]
+#[should_panic(expected = "in the second")]
+fn a_failure_explored() {
+    let executions = std::sync::atomic::AtomicUsize::new(0);
+    explore("a failure", None, move || {
+        two_threads();
+        // Relaxed: one operating system thread runs all of a model.
+        let before = executions.fetch_add(1, Ordering::Relaxed);
+        let wreck = std::env::var_os("UMBRA_TEST_WRECK").map(|_| Wreck);
+        assert_eq!(before, 0, "in the second");
+        drop(wreck);
+    });
+}
+
+#[test]
+fn a_failure_is_counted_even_if_the_program_is_ended_by_it() {
+    for (wreck, passes) in [(None, true), (Some(("UMBRA_TEST_WRECK", "1")), false)] {
+        let environment: Vec<(&str, &str)> = wreck.into_iter().collect();
+        let (passed, said) = run_model("a_failure_explored", &environment);
+        assert_eq!(passed, passes, "{said}");
+        assert!(said.contains("a failure: failed in execution 2"), "{said}");
+    }
+}
+
 /// Runs the first of them with an environment; whether it passed, and what it said.
 fn run(environment: &[(&str, &str)]) -> (bool, String) {
     run_model("two_threads_explored", environment)
@@ -105,11 +159,13 @@ fn a_bound_is_loosened_as_told() {
         (&[][..], "(at most 1 preemption)"),
         (&[(full, "60")], "(at most 2 preemptions)"),
         (&[(unbounded, "60")], "(exhaustive)"),
-        (&[(unbounded, "0")], "(exhaustive, stopped at its time)"),
     ] {
         let (passed, said) = run(told);
         assert!(passed && said.contains(extent), "{told:?}: {said}");
     }
+    let (passed, said) = run_model("many_steps_explored", &[(unbounded, "1")]);
+    let extent = "(exhaustive, stopped at its time)";
+    assert!(passed && said.contains(extent), "{said}");
     for (told, extent) in [
         (&[][..], "(at most 1 preemption; --full: exhaustive)"),
         (&[(full, "60")], "(exhaustive)"),
@@ -121,6 +177,7 @@ fn a_bound_is_loosened_as_told() {
     for (told, why) in [
         (&[(full, "60"), (unbounded, "60")][..], "unset one"),
         (&[(full, "a minute")], "whole number of seconds"),
+        (&[(unbounded, "0")], "whole number of seconds"),
     ] {
         let (passed, said) = run(told);
         assert!(!passed && said.contains(why), "{told:?}: {said}");

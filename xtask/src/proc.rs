@@ -56,12 +56,7 @@ pub(crate) fn guard_signals() -> Result<()> {
             let _ = signal::killpg(Pid::from_raw(group), Signal::SIGTERM);
         }
         let patience = Instant::now() + Duration::from_secs(5);
-        let living = || {
-            groups()
-                .alive
-                .iter()
-                .any(|&g| signal::killpg(Pid::from_raw(g), None::<Signal>).is_ok())
-        };
+        let living = || groups().alive.iter().any(|&group| lives(group));
         while living() && Instant::now() < patience {
             thread::sleep(Duration::from_millis(20));
         }
@@ -75,6 +70,22 @@ pub(crate) fn guard_signals() -> Result<()> {
         what: format!("cannot watch for Ctrl-C: {e}"),
         help: "start the command from an ordinary shell".into(),
     })
+}
+
+/// Whether a process of a group still runs. (One that has ended and was not waited for
+/// can be signalled too, and this thread's owner waits for nobody any more.)
+fn lives(group: i32) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return false;
+    };
+    let stats = processes.filter_map(|p| std::fs::read_to_string(p.ok()?.path().join("stat")).ok());
+    let mut groups = stats.filter_map(|stat| {
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let state = fields.next()?;
+        let group: i32 = fields.nth(1)?.parse().ok()?;
+        (!matches!(state, "Z" | "X")).then_some(group)
+    });
+    groups.any(|g| g == group)
 }
 
 /// Stops this thread: the signal handler is about to end the process, and
@@ -366,6 +377,23 @@ mod tests {
             output(sh(r"printf '\377\r\nok\n'")).expect("runs"),
             ["\u{fffd}", "ok"]
         );
+    }
+
+    #[test]
+    fn a_group_lives_as_long_as_one_of_it_runs() {
+        let mut child = Command::new("sh");
+        child.args(["-c", "exit 0"]).process_group(0);
+        let mut child = child.spawn().expect("starts");
+        let group = child.id().cast_signed();
+        let ended = (0..250).any(|_| {
+            thread::sleep(Duration::from_millis(20));
+            !lives(group)
+        });
+        assert!(ended, "nobody has waited for it, and it runs no more");
+        assert!(signal::killpg(Pid::from_raw(group), None::<Signal>).is_ok());
+        child.wait().expect("ended");
+        let job = Job::start(sh("sleep 600")).expect("starts");
+        assert!(lives(job.child.id().cast_signed()));
     }
 
     #[test]

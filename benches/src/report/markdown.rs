@@ -44,17 +44,18 @@ pub fn tables(report: &Report) -> String {
     if lost.is_empty() {
         out.push_str("In no row of this run.\n");
     } else {
-        out.push_str("| row | to | Umbra | the peer | |\n|---|---|---|---|---|\n");
+        out.push_str("| row | to | Umbra | the peer | | |\n|---|---|---|---|---|---|\n");
     }
     for loss in &lost {
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             loss.row,
             loss.peer,
             loss.ours(),
             loss.theirs(),
-            loss.unit
+            loss.unit,
+            loss.sure()
         );
     }
     out.push_str(&super::beyond::markdown(report));

@@ -106,9 +106,21 @@ pub struct Loss {
     pub figures: (f64, f64),
     /// Of what.
     pub unit: String,
+    /// The quartiles of the two lie apart.
+    pub clear: bool,
 }
 
 impl Loss {
+    /// How sure it is.
+    #[must_use]
+    pub fn sure(&self) -> &'static str {
+        if self.clear {
+            "clear"
+        } else {
+            "within the spread"
+        }
+    }
+
     /// Umbra's figure.
     #[must_use]
     pub fn ours(&self) -> String {
@@ -138,30 +150,28 @@ fn umbra(row: &Row) -> Option<&Figure> {
     row.figures.iter().find(|f| f.peer == UMBRA)
 }
 
-/// The rows in which some peer is better than Umbra, beyond both their
-/// quartiles, with the best of them.
+/// The rows in which some peer's median is better than Umbra's, with the best of them.
 #[must_use]
 pub fn losses(report: &Report) -> Vec<Loss> {
     let lost = |row: &Row| {
         let ours = umbra(row)?;
-        let better = |a: &Figure, b: &Figure| match larger_is_better(row) {
-            true => a.spread.q1 > b.spread.q3,
-            false => a.spread.q3 < b.spread.q1,
-        };
+        let larger = larger_is_better(row);
+        let better = |a: f64, b: f64| if larger { a > b } else { a < b };
         let order = |a: &&Figure, b: &&Figure| {
             let order = f64::total_cmp(&a.spread.median, &b.spread.median);
-            if larger_is_better(row) {
-                order.reverse()
-            } else {
-                order
-            }
+            if larger { order.reverse() } else { order }
         };
-        let best = peers(row).filter(|f| better(f, ours)).min_by(order)?;
-        Some(Loss {
+        let best = peers(row).min_by(order)?;
+        let clear = match larger {
+            true => best.spread.q1 > ours.spread.q3,
+            false => best.spread.q3 < ours.spread.q1,
+        };
+        better(best.spread.median, ours.spread.median).then(|| Loss {
             row: title(row),
             peer: best.peer.clone(),
             figures: (ours.spread.median, best.spread.median),
             unit: row.unit.clone(),
+            clear,
         })
     };
     report.rows.iter().filter_map(lost).collect()

@@ -56,11 +56,18 @@ fn losses_are_said_whichever_way_better_is() {
         row("c", 1, "×", &[("umbra", 1.5), ("papaya", 2.0)]),
         row("d", 1, "ns", &[("umbra", 10.0), ("papaya", 9.9)]),
     ]));
-    let told: Vec<_> = lost.iter().map(|l| (l.peer.as_str(), l.figures)).collect();
+    let told: Vec<_> = lost
+        .iter()
+        .map(|l| (l.peer.as_str(), l.figures, l.sure()))
+        .collect();
     assert_eq!(
         told,
-        [("klp", (10.0, 7.0)), ("papaya", (1.5, 2.0))],
-        "no bound, and nothing within the spread"
+        [
+            ("klp", (10.0, 7.0), "clear"),
+            ("papaya", (1.5, 2.0), "clear"),
+            ("papaya", (10.0, 9.9), "within the spread"),
+        ],
+        "and no bound"
     );
 }
 

@@ -1,6 +1,7 @@
 //! What a run of the models showed, for the terminal and for `loom-tests/RESULTS.md`,
 //! and what is taken from there: which models are long.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +20,9 @@ const MODELS: &str = "models";
 const UNBOUNDED: &str = "unbounded";
 
 fn row(outcome: &Outcome) -> Vec<String> {
-    let executions = outcome.executions.map(u64::cast_signed).map(thousands);
+    // Of a failure, up to it.
+    let executions = outcome.executions.or(outcome.failed_in);
+    let executions = executions.map(u64::cast_signed).map(thousands);
     vec![
         outcome.model.clone(),
         outcome.verdict.word().into(),
@@ -138,10 +141,14 @@ fn written(paths: &Paths) -> Result<BTreeMap<String, Row>> {
 
 /// What takes longest begins first, and what nobody knows before that: no processor
 /// is to wait for one that began last.
-pub(crate) fn longest_first(paths: &Paths, mut models: Vec<Model>) -> Vec<Model> {
+pub(crate) fn longest_first<M: Borrow<Model>>(paths: &Paths, mut models: Vec<M>) -> Vec<M> {
     // Without the results they come in any order.
     let known = written(paths).unwrap_or_default();
-    let long = |m: &Model| known.get(&m.id()).map_or(u64::MAX, |row| row.executions);
+    let long = |m: &M| {
+        known
+            .get(&m.borrow().id())
+            .map_or(u64::MAX, |row| row.executions)
+    };
     models.sort_by_key(|m| Reverse(long(m)));
     models
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+pub(crate) use book::longest_first;
 pub(crate) use build::{Model, build};
 pub(crate) use outcome::{Outcome, Verdict};
 
@@ -121,7 +122,7 @@ pub(crate) fn run(paths: &Paths, args: &LoomArgs) -> Result<usize> {
         reach,
         budget,
         until: (reach == Reach::Own).then(|| Instant::now() + QUICK),
-        left: book::longest_first(paths, chosen.clone()).into(),
+        left: longest_first(paths, chosen.clone()).into(),
         total: chosen.len(),
         done: Vec::new(),
         task: None,
@@ -152,12 +153,12 @@ fn announce(paths: &Paths, chosen: &[Model], e: &Exploration<'_>) {
     let known: f64 = chosen.iter().filter_map(|m| before.get(&m.id())).sum();
     let usual = if known > 0.0 {
         let wall = Duration::from_secs_f64(known / pool::width() as f64);
-        format!("the last run took {}", ui::seconds(wall))
+        format!("; the last run took {}", ui::seconds(wall))
     } else {
-        "usually less than a minute".into()
+        String::new()
     };
     ui::note(&format!(
-        "{} models, at most {} each and {} in all; {usual}",
+        "{} to explore, at most {} each and {} in all{usual}",
         chosen.len(),
         ui::seconds(e.budget),
         ui::seconds(worst),
@@ -287,26 +288,31 @@ fn finish(
     }
     println!("{}", book::all(&outcomes));
     let count = |v: Verdict| outcomes.iter().filter(|o| o.verdict == v).count();
-    let (green, cut) = (count(Verdict::Green), count(Verdict::Cut));
+    let green = count(Verdict::Green);
     let bad: Vec<&(Model, Outcome)> = done
         .iter()
         .filter(|(_, o)| matches!(o.verdict, Verdict::Red | Verdict::Late))
         .collect();
     println!("{}", book::summary(&done));
-    println!("{} passed, {} failed", green + cut, bad.len());
+    println!("{green} passed, {} failed", bad.len());
     if bad.is_empty() {
         if args.write {
             book::write(paths, &done, Reach::of(args), budget(args))?;
         }
-        return Ok(green + cut);
+        return Ok(green);
     }
     for (model, outcome) in &bad {
         println!("\n{}: {}", model.id(), outcome.why);
-        if model.explores && outcome.verdict == Verdict::Red {
+        // (What has a single execution has no schedule.)
+        let explored = outcome.failed_in.is_some() || outcome.executions.is_none();
+        if model.explores && outcome.verdict == Verdict::Red && explored {
             // The instrumented copy is slower.
             let slower = 4 * budget(args);
             let told = Reach::of(args).environment(slower);
-            schedule::show(paths, model, outcome, told, slower + schedule::LIMIT)?;
+            let shown = schedule::show(paths, model, outcome, told, slower + schedule::LIMIT);
+            if let Err(error) = shown {
+                ui::note(&format!("no schedule: {error}"));
+            }
         }
     }
     Err(Error::Models {

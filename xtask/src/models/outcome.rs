@@ -55,14 +55,19 @@ impl Outcome {
     /// Reads it from a program's output.
     pub(crate) fn of(model: String, ended: &Ended) -> Self {
         let mut executions = None;
-        let mut extents: Vec<&str> = Vec::new();
+        let mut extents: Vec<String> = Vec::new();
         let mut cut = false;
         let mut failed_in = None;
         for line in &ended.lines {
             if let Some((count, extent)) = explored(line) {
                 *executions.get_or_insert(0) += count;
-                cut |= extent.contains("stopped at its time");
-                let extent = extent.trim_end_matches(", stopped at its time");
+                let extent = match extent.strip_suffix(", stopped at its time") {
+                    Some(extent) => {
+                        cut = true;
+                        extent.replace("exhaustive", "no bound")
+                    }
+                    None => extent.to_owned(),
+                };
                 if !extents.contains(&extent) {
                     extents.push(extent);
                 }
@@ -74,7 +79,7 @@ impl Outcome {
         // A model that has to fail did: `#[should_panic]`.
         if let (Some(n), true, None) = (failed_in, ended.ok(), executions) {
             executions = Some(n);
-            extents.push("to its failure, which has to come");
+            extents.push("to its failure, which has to come".into());
         }
         let verdict = match ended.status {
             None => Verdict::Late,
@@ -157,10 +162,15 @@ mod tests {
 
     #[test]
     fn a_model_that_was_stopped_is_not_green() {
-        let lines = ["a: 5 executions (at most 3 preemptions, stopped at its time), 9.0 s"];
-        let outcome = Outcome::of("m".into(), &ended(&lines, 0));
-        assert_eq!(outcome.verdict, Verdict::Cut);
-        assert_eq!(outcome.extent, "at most 3 preemptions");
+        for (said, extent) in [
+            ("at most 3 preemptions", "at most 3 preemptions"),
+            ("exhaustive", "no bound"),
+        ] {
+            let line = format!("a: 5 executions ({said}, stopped at its time), 9.0 s");
+            let outcome = Outcome::of("m".into(), &ended(&[&line], 0));
+            assert_eq!(outcome.verdict, Verdict::Cut);
+            assert_eq!(outcome.extent, extent);
+        }
     }
 
     #[test]

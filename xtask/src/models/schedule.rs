@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::mutate::{self, Place, prepare, read_to_show};
 use crate::paths::{self, Paths};
 use crate::pool::{self, Ended, Source, Work};
-use crate::ui::{self, clip};
+use crate::ui::{self, Task, clip};
 
 /// A replay takes one execution; this is for one that spins.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
@@ -44,6 +44,10 @@ struct Saved {
     /// Loom's file; none if the first execution fails.
     checkpoint: Option<PathBuf>,
     execution: u64,
+    /// What it said when it failed.
+    why: String,
+    /// The hash of the sources that it is of.
+    content: String,
     /// The sites, for the places in the schedule.
     sites: Vec<(String, usize, String, String)>,
 }
@@ -84,8 +88,10 @@ pub(crate) fn of(
         command.envs(environment.iter().cloned());
         command
     };
-    let first = Outcome::of(model.id(), &once(command(), limit)?);
+    let task = Task::new(&format!("the execution in which {} fails", model.id()));
+    let first = Outcome::of(model.id(), &once(command(), limit, &task, "looked for")?);
     if first.verdict != Verdict::Red {
+        task.done("");
         ui::note(&format!(
             "{} is {} in the instrumented copy: no schedule",
             model.id(),
@@ -106,8 +112,9 @@ pub(crate) fn of(
         again
             .env("LOOM_CHECKPOINT_FILE", &checkpoint)
             .env("LOOM_CHECKPOINT_INTERVAL", execution.max(1).to_string());
-        once(again, limit)?;
+        once(again, limit, &task, "gone to")?;
     }
+    task.done("");
     let file = dir.join(format!("{}.json", model.name));
     let saved = Saved {
         model: model.id(),
@@ -118,6 +125,8 @@ pub(crate) fn of(
         environment,
         checkpoint: saved.then_some(checkpoint),
         execution,
+        why: first.why,
+        content: tree.content.clone(),
         sites: tree.catalogue.places.iter().map(place).collect(),
     };
     let text = serde_json::to_string_pretty(&saved).unwrap_or_default();
@@ -141,7 +150,7 @@ fn place(place: &Place) -> (String, usize, String, String) {
 }
 
 /// Prints the schedule of a saved execution.
-pub(crate) fn repeat(_paths: &Paths, file: &Path) -> Result<()> {
+pub(crate) fn repeat(paths: &Paths, file: &Path) -> Result<()> {
     let text = fs::read_to_string(file).map_err(Error::io("read", file))?;
     let saved: Saved = serde_json::from_str(&text).map_err(|e| Error::OtherBuild {
         file: file.to_path_buf(),
@@ -178,9 +187,15 @@ pub(crate) fn repeat(_paths: &Paths, file: &Path) -> Result<()> {
             .env("LOOM_CHECKPOINT_FILE", checkpoint)
             .env("LOOM_CHECKPOINT_INTERVAL", u32::MAX.to_string());
     }
-    let ended = once(command, LIMIT)?;
+    let task = Task::new("that execution once more");
+    let ended = once(command, LIMIT, &task, "replayed")?;
+    task.done("");
+    let outcome = Outcome::of(saved.model.clone(), &ended);
     if ended.ok() {
         return Err(other("its execution does not fail any more"));
+    }
+    if outcome.why != saved.why {
+        return Err(other(&format!("it fails otherwise now: {}", outcome.why)));
     }
     let steps = steps(&ended.lines, &saved.sites);
     let execution = match saved.execution {
@@ -188,8 +203,10 @@ pub(crate) fn repeat(_paths: &Paths, file: &Path) -> Result<()> {
         n => format!("execution {n}"),
     };
     println!("\n{}, {execution}:\n{}", saved.model, columns(&steps));
-    let outcome = Outcome::of(saved.model, &ended);
     println!("{}\n", outcome.why);
+    if mutate::update(paths, &read_to_show(paths.root())?)?.1 != saved.content {
+        ui::note("the sources have changed since: this is the program as it was");
+    }
     println!(
         "this execution again: cargo xtask loom --replay {}",
         paths::short(file)
@@ -213,24 +230,39 @@ fn build(exe: &Path) -> Result<String> {
 }
 
 /// Runs one program, for a limited time.
-fn once(command: Command, limit: Duration) -> Result<Ended> {
-    struct Once(Option<Command>, Duration, Option<Ended>);
-    impl Source<()> for Once {
+fn once(command: Command, limit: Duration, task: &Task, what: &str) -> Result<Ended> {
+    struct Once<'a> {
+        command: Option<Command>,
+        limit: Duration,
+        ended: Option<Ended>,
+        task: &'a Task,
+        what: &'a str,
+    }
+    impl Source<()> for Once<'_> {
         fn next(&mut self) -> Option<Work<()>> {
             Some(Work {
                 tag: (),
-                command: self.0.take()?,
-                limit: self.1,
+                command: self.command.take()?,
+                limit: self.limit,
             })
         }
         fn ended(&mut self, (): (), ended: Ended) -> Result<()> {
-            self.2 = Some(ended);
+            self.ended = Some(ended);
             Ok(())
         }
+        fn tick(&mut self) {
+            self.task.at(self.what);
+        }
     }
-    let mut once = Once(Some(command), limit, None);
+    let mut once = Once {
+        command: Some(command),
+        limit,
+        ended: None,
+        task,
+        what,
+    };
     pool::run(1, &mut once)?;
-    once.2.ok_or_else(|| Error::Refused {
+    once.ended.ok_or_else(|| Error::Refused {
         what: "a model ended without a result".into(),
         help: "run the command again".into(),
     })
@@ -341,6 +373,8 @@ fn between(line: &str, left: &str, right: &str) -> Option<String> {
 /// Steps that are shown of a schedule without end: its beginning, and its last ones.
 const HEAD: usize = 400;
 const TAIL: usize = 60;
+/// Characters of a cell.
+const CELL: usize = 72;
 
 /// The steps from the first spawn on, a column for each thread.
 fn columns(steps: &[Step]) -> String {
@@ -348,14 +382,16 @@ fn columns(steps: &[Step]) -> String {
     let from = spawn.unwrap_or(0);
     let shown = &steps[from..];
     let threads = shown.iter().map(|s| s.thread).max().unwrap_or(0) + 1;
+    // What is too long is cut before the place, which says where to look.
     let cell = |step: &Step| {
         let file = step.place.rsplit('/').next().unwrap_or_default();
         let gap = if file.is_empty() { "" } else { "  " };
-        format!("{}{gap}{file}", step.what)
+        let room = CELL.saturating_sub(gap.len() + file.chars().count());
+        format!("{}{gap}{file}", clip(&step.what, room.saturating_sub(1)))
     };
     let mut widths: Vec<usize> = (0..threads).map(|t| format!("thread {t}").len()).collect();
     for step in shown {
-        let width = cell(step).chars().count().min(72);
+        let width = cell(step).chars().count();
         widths[step.thread] = widths[step.thread].max(width);
     }
     let mut out = String::new();
@@ -384,7 +420,7 @@ fn columns(steps: &[Step]) -> String {
             continue;
         }
         let mut cells = vec![String::new(); threads];
-        cells[step.thread] = clip(&cell(step), 71);
+        cells[step.thread] = cell(step);
         let _ = writeln!(out, "{}", row(&(from + i + 1).to_string(), &cells));
     }
     out

@@ -27,12 +27,12 @@ mod verdicts;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 pub(crate) use mutants::{Place, read_to_show};
-pub(crate) use tree::{Tree, prepare};
+pub(crate) use tree::{Tree, prepare, update};
 
 use crate::error::{Error, Result};
 use crate::models::schedule;
@@ -123,14 +123,8 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     if let Some(key) = &args.show {
         return show(paths, &tree, &mut verdicts, key, args).map(|()| 0);
     }
-    runner::baseline(paths, &tree, &mut verdicts)?;
     let chosen = chosen(paths, &tree.catalogue, args)?;
-    let limits = runner::Limits {
-        each: Duration::from_secs(args.budget),
-        total: args.total.map(Duration::from_secs),
-        long: args.long,
-    };
-    runner::judge(&tree, &chosen, &mut verdicts, limits)?;
+    judge(paths, &tree, &chosen, &mut verdicts, args)?;
     let rows = verdicts.rows(&tree.catalogue, &chosen);
     let left = chosen.len() - rows.len();
     if left > 0 {
@@ -152,6 +146,32 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
         verdicts.write_killers(paths)?;
     }
     verdict(&rows, report)
+}
+
+/// Judges the chosen ones: by what killed them before, alone, and what survives that by
+/// all models that reach it.
+fn judge(
+    paths: &Paths,
+    tree: &tree::Tree,
+    chosen: &[&Mutant],
+    verdicts: &mut Verdicts,
+    args: &MutateArgs,
+) -> Result<()> {
+    let began = Instant::now();
+    let total = args.total.map(Duration::from_secs);
+    let limits = || runner::Limits {
+        each: Duration::from_secs(args.budget),
+        total: total.map(|total| total.saturating_sub(began.elapsed())),
+        long: args.long,
+    };
+    let killers = verdicts.suspects(chosen);
+    runner::baseline(paths, tree, verdicts, |m| killers.contains(&m.id()))?;
+    runner::judge(tree, chosen, verdicts, limits(), runner::By::Suspect)?;
+    if verdicts.unjudged(chosen) == 0 {
+        return Ok(());
+    }
+    runner::baseline(paths, tree, verdicts, |_| true)?;
+    runner::judge(tree, chosen, verdicts, limits(), runner::By::All)
 }
 
 /// All mutants; each name that was given is one's.
@@ -190,6 +210,10 @@ fn show(
     args: &MutateArgs,
 ) -> Result<()> {
     let mutant = named(&tree.catalogue, key)?;
+    println!("{}:{}: {key}", mutant.file, mutant.line);
+    if !mutant.about.is_empty() {
+        println!("{}", mutant.about);
+    }
     let show = |killer: Option<&str>| match tree.models.iter().find(|m| killer == Some(&m.id())) {
         Some(model) => {
             let told = vec![("UMBRA_MUTANT".to_owned(), mutant.choice())];
@@ -200,13 +224,7 @@ fn show(
     if show(verdicts.killer(key))? {
         return Ok(());
     }
-    runner::baseline(paths, tree, verdicts)?;
-    let limits = runner::Limits {
-        each: Duration::from_secs(args.budget),
-        total: None,
-        long: args.long,
-    };
-    runner::judge(tree, &[mutant], verdicts, limits)?;
+    judge(paths, tree, &[mutant], verdicts, args)?;
     let rows = verdicts.rows(&tree.catalogue, &[mutant]);
     let row = rows.first();
     if !show(row.and_then(|r| r.killer.as_deref()))? {

@@ -17,18 +17,25 @@ use crate::ui::{self, Task};
 /// The longest that a model may take without a mutant.
 const BASELINE: Duration = Duration::from_secs(300);
 
-/// Runs each model without a mutant: it has to be green, and it says which sites
-/// it reaches.
-pub(crate) fn baseline(paths: &Paths, tree: &Tree, verdicts: &mut Verdicts) -> Result<()> {
-    let missing: VecDeque<&Model> = tree
-        .models
-        .iter()
-        .filter(|m| m.explores && !verdicts.baselines.contains_key(&m.id()))
-        .collect();
+/// Runs models without a mutant: they have to be green, and say which sites they
+/// reach.
+pub(crate) fn baseline(
+    paths: &Paths,
+    tree: &Tree,
+    verdicts: &mut Verdicts,
+    wanted: impl Fn(&Model) -> bool,
+) -> Result<()> {
+    let missing = tree.models.iter().filter(|m| m.explores && wanted(m));
+    let missing = missing.filter(|m| !verdicts.baselines.contains_key(&m.id()));
+    let missing: VecDeque<&Model> = models::longest_first(paths, missing.collect()).into();
     if missing.is_empty() {
         return Ok(());
     }
     let total = missing.len();
+    ui::note(&format!(
+        "{total} models without a mutant first, {} each at most (all of them take some five minutes)",
+        ui::seconds(BASELINE)
+    ));
     let mut source = Baselines {
         tree,
         hits: paths.dir("mutate/hits")?,
@@ -108,6 +115,15 @@ struct Try<'a> {
 /// Longer than this, and a model is tried with one preemption first.
 const QUICK: f64 = 0.5;
 
+/// By what mutants are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// What killed each in an earlier tree; what that does not kill stays open.
+    Suspect,
+    /// All models that reach it.
+    All,
+}
+
 /// The models that reach a mutant: what killed it in an earlier tree, then the
 /// quickest first; the long ones first with one preemption, and to their own bound
 /// at the very end. That end is left out, unless asked for, if there is a reason why
@@ -184,6 +200,7 @@ pub(crate) fn judge(
     chosen: &[&Mutant],
     verdicts: &mut Verdicts,
     limits: Limits,
+    by: By,
 ) -> Result<()> {
     let budget = limits.each;
     let mut waiting = VecDeque::new();
@@ -192,7 +209,14 @@ pub(crate) fn judge(
         if verdicts.judged.contains_key(&mutant.key) {
             continue;
         }
-        let models = relevant(tree, verdicts, mutant, limits.long);
+        let mut models = relevant(tree, verdicts, mutant, limits.long);
+        if by == By::Suspect {
+            let suspect = verdicts.hints.get(&mutant.key);
+            models.retain(|t| !t.tight && suspect.is_some_and(|s| *s == t.model.id()));
+            if models.is_empty() {
+                continue;
+            }
+        }
         seconds += models
             .iter()
             .map(|t| if t.tight { 0.0 } else { t.seconds })
@@ -216,8 +240,12 @@ pub(crate) fn judge(
     if waiting.is_empty() {
         return Ok(());
     }
+    let whom = match by {
+        By::Suspect => "by what killed them before",
+        By::All => "by all that reach them",
+    };
     ui::note(&format!(
-        "{} mutants to judge, {} each at most: {} if all of them survive",
+        "{} mutants to judge {whom}, {} each at most: {} if all of them survive",
         waiting.len(),
         ui::seconds(budget),
         ui::seconds({
@@ -235,6 +263,7 @@ pub(crate) fn judge(
         budget,
         until: limits.total.map(|total| Instant::now() + total),
         counts: BTreeMap::new(),
+        by,
         task: Task::new("mutants"),
     };
     pool::run(pool::width(), &mut source)?;
@@ -251,6 +280,7 @@ struct Cases<'a> {
     /// When no further one is begun.
     until: Option<Instant>,
     counts: BTreeMap<&'static str, usize>,
+    by: By,
     task: Task,
 }
 
@@ -264,6 +294,9 @@ impl<'a> Cases<'a> {
             _ => "not killed",
         };
         *self.counts.entry(word).or_default() += 1;
+        if self.by == By::Suspect && case.judged.killer.is_none() {
+            return Ok(());
+        }
         self.verdicts.judged(case.judged)
     }
 }

@@ -238,6 +238,19 @@ impl Verdicts {
         now.or_else(|| self.hints.get(mutant)).map(String::as_str)
     }
 
+    /// How many have no verdict yet.
+    pub(crate) fn unjudged(&self, mutants: &[&Mutant]) -> usize {
+        let open = mutants.iter().filter(|m| !self.judged.contains_key(&m.key));
+        open.count()
+    }
+
+    /// What killed those that have no verdict yet, in another tree.
+    pub(crate) fn suspects(&self, mutants: &[&Mutant]) -> BTreeSet<String> {
+        let open = mutants.iter().filter(|m| !self.judged.contains_key(&m.key));
+        open.filter_map(|m| self.hints.get(&m.key).cloned())
+            .collect()
+    }
+
     fn raw(&mut self, text: &str) -> Result<()> {
         self.file
             .write_all(text.as_bytes())
