@@ -48,7 +48,7 @@ pub(crate) struct LoomArgs {
     /// Only models whose name contains this (may be given more than once)
     #[arg(long, value_name = "PART")]
     model: Vec<String>,
-    /// Seconds for one model [default: 120, with --full 300]; the quick run ends
+    /// Seconds for one model [default: 300, with --unbounded 120]; the quick run ends
     /// after 480 in all
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     budget: Option<u64>,
@@ -139,7 +139,10 @@ pub(crate) fn run(paths: &Paths, args: &LoomArgs) -> Result<usize> {
 
 /// The time that one model has.
 fn budget(args: &LoomArgs) -> Duration {
-    Duration::from_secs(args.budget.unwrap_or(if args.full { 300 } else { 120 }))
+    Duration::from_secs(
+        args.budget
+            .unwrap_or(if args.unbounded { 120 } else { 300 }),
+    )
 }
 
 /// Prints the time it may take, and what the last run took.
