@@ -7,7 +7,8 @@
 //!
 //! git chooses the commits, for it knows how to halve a history with merges and
 //! how to go round a commit that does not build. It does so in a clone, so a
-//! bisection of one's own is not disturbed.
+//! bisection of one's own is not disturbed, and checks nothing out there: it would
+//! carry along what a run wrote into a tracked file, or refuse to go on for it.
 
 use crate::compare::{Moved, compare};
 use crate::error::{Error, Result};
@@ -145,8 +146,11 @@ pub fn find(bench: &Bench, question: &Question<'_>, mut tell: impl FnMut(&Step))
             let commits = left.iter().map(|id| bench.copy().commit(id));
             break commits.collect::<Result<Vec<_>>>()?;
         }
-        let commit = bench.copy().commit("HEAD")?;
-        let measured = bench.measure_here();
+        let commit = bench.copy().commit("BISECT_HEAD")?;
+        if steps.iter().any(|step| step.commit == commit) {
+            return Err(stuck(&commit));
+        }
+        let measured = measure(bench, &commit)?;
         let value = measured
             .as_ref()
             .ok()
@@ -215,6 +219,29 @@ pub fn find(bench: &Bench, question: &Question<'_>, mut tell: impl FnMut(&Step))
     Ok(answer)
 }
 
+/// The record of a commit on the way, or why it has none and is gone round.
+///
+/// # Errors
+/// [`Error::Command`] if git fails: what is laid out is then anybody's guess.
+fn measure(bench: &Bench, commit: &Commit) -> Result<Result<Record>> {
+    match bench.copy().check_out(commit) {
+        Ok(()) => Ok(bench.measure_here()),
+        // The commit lacks the project's folder.
+        Err(error @ Error::Read { .. }) => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
+fn stuck(commit: &Commit) -> Error {
+    Error::Incomparable {
+        reason: format!(
+            "git asks for {} again, which was measured before",
+            commit.short()
+        ),
+        help: "name other ends, nearer to each other".to_owned(),
+    }
+}
+
 /// An end, which must be measurable.
 fn end(bench: &Bench, question: &Question<'_>, commit: &Commit) -> Result<(Record, Value)> {
     let record = bench.measure(commit)?;
@@ -252,7 +279,7 @@ fn percent(old: Value, new: Value) -> f64 {
 }
 
 fn start(bench: &Bench, question: &Question<'_>) -> Result<()> {
-    let mut args = vec!["bisect", "start"];
+    let mut args = vec!["bisect", "start", "--no-checkout"];
     if question.first_parent {
         args.push("--first-parent");
     }

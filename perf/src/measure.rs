@@ -62,11 +62,19 @@ impl Bench {
         self.measure_here()
     }
 
-    /// Measures what is laid out in the copy.
+    /// Measures what is laid out in the copy, and leaves nothing there that the run
+    /// wrote (a lock file, say): it would be measured with the next commit.
     ///
     /// # Errors
     /// As [`Self::measure`].
     pub fn measure_here(&self) -> Result<Record> {
+        let ran = self.run();
+        let cleaned = self.copy.clean();
+        let record = ran?;
+        cleaned.map(|()| record)
+    }
+
+    fn run(&self) -> Result<Record> {
         let project = self.copy.project();
         for name in ["iai", "criterion"] {
             remove(&self.target.join(name))?;
@@ -82,10 +90,7 @@ impl Bench {
             &mut command,
             "run it in the project's folder; another command can be given after `--`",
         )?;
-        let record = harvest(&project, &self.target);
-        // What the build wrote (a lock file, say) must not stop the next checkout.
-        self.copy.clean()?;
-        record
+        harvest(&project, &self.target)
     }
 }
 

@@ -45,6 +45,72 @@ fn the_commit_that_moved_it_is_found_with_its_evidence() {
     assert!((4..=7).contains(&measured), "{measured}: {}", run.stdout);
 }
 
+/// A history in which halving meets the fourth of seven commits first. That one
+/// does not build, and its build writes into a tracked file before it fails; the
+/// numbers say what the file held in each. The culprit's subject and the answer.
+fn a_build_that_writes_and_fails(file: &str, held: [u64; 7]) -> (String, common::Run) {
+    let project = Project::new();
+    let script = project.0.read("bench.sh");
+    let writes = format!("set -e\ntest ! -e broken || echo 999999 > {file}\n");
+    let script = script.replacen("set -e\n", &writes, 1);
+    project.0.write("bench.sh", &script);
+    let costs = [1000, 1001, 1001, 1001, 1001, 1100, 1100];
+    let mut commits = Vec::new();
+    for (i, (cost, held)) in costs.into_iter().zip(held).enumerate() {
+        project.0.write("other", &format!("{i}\n"));
+        project.0.write(file, &format!("{held}\n"));
+        let broken = project.0.path("broken");
+        if i == 3 {
+            project.0.write("broken", "");
+        } else if broken.exists() {
+            std::fs::remove_file(broken).expect("to remove it");
+        }
+        commits.push(project.costs(cost, &format!("commit {i}")));
+    }
+    let line = format!("First past the limit: {} commit 5", &commits[5][..10]);
+    (line, bisect(&project, &["--good", &commits[0]]))
+}
+
+#[test]
+fn what_a_failed_build_wrote_is_not_measured_with_the_next_commit() {
+    // The same in every commit, so git would carry the change along.
+    let (line, run) = a_build_that_writes_and_fails("cost", [1001; 7]);
+    run.says(0, &[&line, "1,001 before it, 1,100 with it"]);
+    assert!(!run.stdout.contains("999,999"), "{}", run.stdout);
+}
+
+#[test]
+fn what_a_failed_build_wrote_does_not_keep_git_from_the_next_commit() {
+    // Another in every commit, so git would refuse to overwrite the change.
+    let (line, run) = a_build_that_writes_and_fails("lock", [0, 1, 2, 3, 4, 5, 6]);
+    run.says(0, &[&line]);
+    assert_eq!(run.stdout.matches("| skipped").count(), 1, "{}", run.stdout);
+}
+
+#[test]
+fn a_clone_that_a_build_has_locked_is_an_error_and_not_measured() {
+    let project = Project::new();
+    let script = project.0.read("bench.sh");
+    let locks = "set -e\ntest ! -e broken || touch \"$(git rev-parse --git-dir)/index.lock\"\n";
+    let script = script.replacen("set -e\n", locks, 1);
+    project.0.write("bench.sh", &script);
+    let good = project.costs(1000, "start");
+    project.costs(1001, "fine");
+    project.0.write("broken", "");
+    project.costs(1002, "does not build, and locks the index");
+    std::fs::remove_file(project.0.path("broken")).expect("to remove it");
+    project.costs(1003, "fine again");
+    project.costs(1100, "the culprit");
+    let run = bisect(&project, &["--good", &good]);
+    run.says(2, &["index.lock", "does not build, and locks the index"]);
+    assert_eq!(
+        run.stderr.matches("locks the index").count(),
+        1,
+        "measured once: {}",
+        run.stderr
+    );
+}
+
 #[test]
 fn an_improvement_is_a_move_too() {
     let project = Project::new();
