@@ -137,7 +137,7 @@ pub fn find(bench: &Bench, question: &Question<'_>, mut tell: impl FnMut(&Step))
     records.insert(question.good.id.clone(), good.0);
     records.insert(question.bad.id.clone(), bad.0);
 
-    start(bench, question)?;
+    let mut next = Ok(start(bench, question)?);
     let mut skipped = HashSet::new();
     let first = loop {
         let left = candidates(bench, question)?;
@@ -146,6 +146,8 @@ pub fn find(bench: &Bench, question: &Question<'_>, mut tell: impl FnMut(&Step))
             let commits = left.iter().map(|id| bench.copy().commit(id));
             break commits.collect::<Result<Vec<_>>>()?;
         }
+        // git fails where only skipped commits are left; any other failure is one.
+        next?;
         let commit = bench.copy().commit("BISECT_HEAD")?;
         if steps.iter().any(|step| step.commit == commit) {
             return Err(stuck(&commit));
@@ -187,11 +189,7 @@ pub fn find(bench: &Bench, question: &Question<'_>, mut tell: impl FnMut(&Step))
         if seen == Seen::Skipped {
             skipped.insert(commit.id.clone());
         }
-        // With nothing but skipped commits left it fails, and we have seen why.
-        let next = bench.copy().git(&["bisect", verdict]);
-        if seen != Seen::Skipped {
-            next?;
-        }
+        next = bench.copy().git(&["bisect", verdict]);
     };
 
     let mut answer = Answer {
@@ -278,13 +276,13 @@ fn percent(old: Value, new: Value) -> f64 {
     crate::compare::percent(old, new).unwrap_or(f64::INFINITY)
 }
 
-fn start(bench: &Bench, question: &Question<'_>) -> Result<()> {
+fn start(bench: &Bench, question: &Question<'_>) -> Result<String> {
     let mut args = vec!["bisect", "start", "--no-checkout"];
     if question.first_parent {
         args.push("--first-parent");
     }
     args.extend([&*question.bad.id, &*question.good.id, "--"]);
-    bench.copy().git(&args).map(drop)
+    bench.copy().git(&args)
 }
 
 /// The commits that may be the first past the limit, the latest first: those

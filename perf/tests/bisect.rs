@@ -157,6 +157,47 @@ fn commits_that_cannot_be_told_apart_are_all_named() {
 }
 
 #[test]
+fn a_last_step_that_leaves_only_skipped_commits_names_them_all() {
+    // Halving meets a broken commit first and a good or a bad one last.
+    for (place, last) in [("good", 1001), ("bad", 1101)] {
+        let project = Project::new();
+        let good = project.costs(1000, "start");
+        let broken = |subject: &str| {
+            project.0.write("broken", "");
+            let id = project.commit(subject);
+            std::fs::remove_file(project.0.path("broken")).expect("to remove it");
+            id
+        };
+        let mut named = Vec::new();
+        if place == "good" {
+            project.costs(last, "measured last");
+            named.push(broken("does not build"));
+            named.push(project.costs(1100, "builds again"));
+        } else {
+            named.push(broken("does not build"));
+            named.push(project.costs(last, "measured last"));
+            project.costs(1102, "later");
+        }
+        let run = bisect(&project, &["--good", &good]);
+        let named: Vec<_> = named.iter().map(|id| format!("- {}", &id[..10])).collect();
+        let mut words = vec!["One of these is the first past the limit"];
+        words.extend(named.iter().map(String::as_str));
+        run.says(0, &words);
+        let listed = run.stdout.lines().filter(|line| line.starts_with("- "));
+        assert_eq!(listed.count(), named.len(), "{place}: {}", run.stdout);
+        let measured = run
+            .stdout
+            .lines()
+            .rfind(|line| line.starts_with("| ") && line.contains(" measured "));
+        assert!(
+            measured.is_some_and(|line| line.contains("measured last")),
+            "{place}: {}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
 fn what_did_not_move_or_is_not_there_is_no_question() {
     let project = Project::new();
     let good = project.costs(1000, "start");
