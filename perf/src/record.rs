@@ -142,7 +142,8 @@ impl Benchmark {
     /// What makes it unfit to compare, if anything does.
     ///
     /// A VM's figure is net of an empty loop and may lie a little below zero; no
-    /// other source can have measured that.
+    /// other source can have measured that. What callgrind watched took at least
+    /// an instruction: a count of 0 is of a function that was never entered.
     #[must_use]
     pub fn flaw(&self) -> Option<String> {
         if self.metrics.is_empty() {
@@ -159,6 +160,11 @@ impl Benchmark {
                 Some(format!("its `{name}` is not a finite number"))
             } else if value < least {
                 Some(format!("its `{name}` is below zero"))
+            } else if value == 0.0
+                && measure.unit == Unit::Instructions
+                && self.source == Source::IaiCallgrind
+            {
+                Some(format!("its `{name}` is 0"))
             } else {
                 None
             }

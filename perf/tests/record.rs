@@ -371,6 +371,32 @@ fn an_estimate_below_zero_is_none() {
 }
 
 #[test]
+fn a_count_of_no_instruction_is_no_measurement() {
+    let scratch = Scratch::new();
+    let mut record = recorded(&scratch);
+    let id = "insn_get::get::klp_hit::n1k";
+    let words = ["benchmark", id, "its `Ir` is 0", "run"];
+    record["benchmarks"][id]["metrics"]["Ir"]["value"] = 0.into();
+    scratch.write("zero.json", &record.to_string());
+    for args in [
+        ["gate", "zero.json", "--baselines", "record.json"],
+        ["gate", "record.json", "--baselines", "zero.json"],
+    ] {
+        let run = scratch.run(&args);
+        run.says(2, &words);
+        run.says(2, &["zero.json"]);
+    }
+    let text = scratch.read(SUMMARY).replace("\"Int\":24504", "\"Int\":0");
+    scratch.write(SUMMARY, &text);
+    let gate = ["gate", "--baselines", "record.json"];
+    for args in [&["record"][..], &gate] {
+        let run = scratch.run(args);
+        run.says(2, &words);
+        run.says(2, &["klp_hit.n1k/summary.json"]);
+    }
+}
+
+#[test]
 fn a_folder_where_a_summary_belongs_is_not_passed_over() {
     let scratch = Scratch::new();
     scratch.copy_fixtures();
