@@ -248,9 +248,12 @@ fn put(place: &Path, text: &str) -> Result<()> {
     }
 }
 
+/// What reads one kind of output.
+type Reader = fn(&Path, &mut Harvest) -> Result<()>;
+
 impl Sources {
-    /// Reads everything that there is. A folder that was named must exist; one
-    /// that is only usual need not.
+    /// Reads everything that there is. A source that was named must hold
+    /// something; one that is only usual need not be there.
     fn record(&self) -> Result<Record> {
         let target = self
             .target_dir
@@ -262,27 +265,25 @@ impl Sources {
         let any_named = self.iai.is_some() || self.criterion.is_some() || self.vm.is_some();
         let usual = |path: &PathBuf| (!any_named && path.exists()).then(|| path.clone());
 
+        let sources: [(_, _, Reader); 3] = [
+            (&self.iai, usual(&iai), read::iai::read),
+            (&self.criterion, usual(&criterion), read::criterion::read),
+            (&self.vm, None, read::vm::read),
+        ];
         let mut harvest = Harvest::default();
-        if let Some(root) = self.iai.clone().or_else(|| usual(&iai)) {
-            read::iai::read(&root, &mut harvest)?;
-        }
-        if let Some(root) = self.criterion.clone().or_else(|| usual(&criterion)) {
-            read::criterion::read(&root, &mut harvest)?;
-        }
-        if let Some(log) = &self.vm {
-            read::vm::read(log, &mut harvest)?;
+        for (named, usual, read) in sources {
+            let before = harvest.len();
+            if let Some(place) = named.clone().or(usual) {
+                read(&place, &mut harvest)?;
+            }
+            // Beside another source its absence would not be noticed.
+            if let Some(place) = named.as_ref().filter(|_| harvest.len() == before) {
+                let places = place.display().to_string();
+                return Err(Error::NoOutput { places });
+            }
         }
         if harvest.is_empty() {
-            let named = [&self.iai, &self.criterion, &self.vm];
-            let places: Vec<_> = if any_named {
-                named
-                    .into_iter()
-                    .flatten()
-                    .map(|p| p.display().to_string())
-                    .collect()
-            } else {
-                vec![iai.display().to_string(), criterion.display().to_string()]
-            };
+            let places = [iai, criterion].map(|place| place.display().to_string());
             return Err(Error::NoOutput {
                 places: places.join(", "),
             });

@@ -1,7 +1,7 @@
 //! Two records side by side: what moved, what is new, what is gone, and whether
 //! the two may be compared at all.
 
-use crate::record::{Functions, Provenance, Record, Source, Unit, Value};
+use crate::record::{Functions, Measure, Provenance, Record, Source, Unit, Value};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -180,13 +180,14 @@ pub struct Comparison {
     pub new: Provenance,
     /// Why they cannot be compared, if so. The rows are there all the same.
     pub mismatches: Vec<Mismatch>,
-    /// Every metric that both have, by benchmark and metric.
+    /// Every metric that both have in one unit, by benchmark and metric.
     pub rows: Vec<Row>,
     /// The functions that moved, by benchmark and the most first.
     pub functions: Vec<Moved>,
     /// Benchmarks that only the new record has.
     pub added: Vec<String>,
-    /// Benchmarks that only the old record has.
+    /// Benchmarks that only the old record has; of those that both have, counts of
+    /// instructions that the new one lacks, or that one of them has in another unit.
     pub gone: Vec<String>,
 }
 
@@ -224,7 +225,14 @@ pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<Stri
         };
         comparison.added.retain(|added| added != id);
         for (metric, was) in &before.metrics {
-            let Some(is) = after.metrics.get(metric) else {
+            let is = after.metrics.get(metric);
+            let Some(is) = is.filter(|is| is.unit == was.unit) else {
+                // A gated count that is no longer made, or not in the unit that
+                // it was made in, is as gone as its benchmark.
+                let gated = |measure: &&Measure| measure.unit == Unit::Instructions;
+                if [Some(was), is].iter().flatten().any(gated) {
+                    comparison.gone.push(format!("{id} ({metric})"));
+                }
                 continue;
             };
             let overlap = was.interval.zip(is.interval);
@@ -241,12 +249,6 @@ pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<Stri
         }
         let functions = moved(id, &before.functions, &after.functions);
         comparison.functions.extend(functions);
-        // A gated count that is no longer made is as gone as its benchmark.
-        for (metric, was) in &before.metrics {
-            if was.unit == Unit::Instructions && !after.metrics.contains_key(metric) {
-                comparison.gone.push(format!("{id} ({metric})"));
-            }
-        }
     }
     comparison
         .rows
@@ -257,7 +259,7 @@ pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Benchmark, Measure};
+    use crate::record::Benchmark;
     use std::collections::BTreeMap;
 
     fn record(benchmarks: &[(&str, u64)]) -> Record {
@@ -308,6 +310,19 @@ mod tests {
         assert_eq!(renamed.gone, ["a"]);
         assert_eq!(renamed.added, ["c"]);
         assert_eq!(renamed.rows.len(), 1);
+    }
+
+    #[test]
+    fn a_count_in_another_unit_is_gone_and_not_compared() {
+        let counted = record(&[("a", 10)]);
+        let mut timed = counted.clone();
+        let benchmark = timed.benchmarks.get_mut("a").expect("it");
+        benchmark.metrics.get_mut("Ir").expect("it").unit = Unit::Events;
+        for (old, new) in [(&counted, &timed), (&timed, &counted)] {
+            let comparison = compare(old, new, |_| None);
+            assert_eq!(comparison.gone, ["a (Ir)"]);
+            assert_eq!(comparison.rows, []);
+        }
     }
 
     #[test]

@@ -397,6 +397,42 @@ fn a_count_of_no_instruction_is_no_measurement() {
 }
 
 #[test]
+fn a_source_that_was_named_and_holds_nothing_is_an_error_beside_another() {
+    let scratch = Scratch::new();
+    recorded(&scratch);
+    std::fs::create_dir(scratch.path("empty")).expect("a folder");
+    let nothing = "@umbra {\"kind\":\"progress\",\"msg\":\"x\",\"done\":1,\"total\":2}\n";
+    scratch.write("vm.log", nothing);
+    for named in [["--vm", "vm.log"], ["--criterion", "empty"]] {
+        for command in [&["record"][..], &["gate", "--baselines", "record.json"]] {
+            let args = [command, &["--iai", "target/iai"], &named].concat();
+            let words = format!("no benchmark output found in {}", named[1]);
+            scratch.run(&args).says(2, &[&words]);
+        }
+    }
+}
+
+#[test]
+fn a_figure_in_an_unknown_unit_is_an_error_with_its_line() {
+    let scratch = Scratch::new();
+    let log = |unit: &str| {
+        let figure = format!(
+            "boot\n@umbra {{\"kind\":\"figure\",\"name\":\"get\",\"value\":41.5,\"unit\":\"{unit}\"}}\n"
+        );
+        scratch.write("vm.log", &figure);
+        scratch.run(&["record", "--vm", "vm.log", "--out", "record.json"])
+    };
+    log("insn").says(0, &["1 benchmarks recorded"]);
+    log("instructions").says(
+        2,
+        &[
+            "vm.log: line 2: `instructions` is no unit",
+            "`insn`, `cycles`",
+        ],
+    );
+}
+
+#[test]
 fn a_folder_where_a_summary_belongs_is_not_passed_over() {
     let scratch = Scratch::new();
     scratch.copy_fixtures();

@@ -31,6 +31,12 @@ impl Harvest {
         self.found.is_empty()
     }
 
+    /// How many benchmarks were found.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// The version of iai-callgrind's summaries, if there were any.
     #[must_use]
     pub fn iai_version(&self) -> Option<&str> {

@@ -14,6 +14,16 @@ use std::path::Path;
 
 const MARK: &str = "@umbra ";
 
+/// The guest's names of units. One that is not known is refused: taken for
+/// something else, a count would gate no longer and nobody would know.
+const UNITS: [(&str, Unit); 5] = [
+    ("insn", Unit::Instructions),
+    ("cycles", Unit::Cycles),
+    ("events", Unit::Events),
+    ("ns", Unit::Nanoseconds),
+    ("%", Unit::Percent),
+];
+
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum Line {
@@ -31,7 +41,7 @@ enum Line {
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Content`] with the line's number for a marked line
-/// that is cut off or no JSON; [`Error::Duplicate`] if a figure is given twice.
+/// that is cut off, no JSON or of an unknown unit; [`Error::Duplicate`] if a figure is given twice.
 pub fn read(log: &Path, harvest: &mut Harvest) -> Result<()> {
     // A console may carry any byte; only marked lines must make sense.
     let bytes = std::fs::read(log).map_err(|source| Error::Read {
@@ -63,11 +73,13 @@ pub fn read(log: &Path, harvest: &mut Harvest) -> Result<()> {
             Some(n) => format!("vm::{name}::{n}"),
             None => format!("vm::{name}"),
         };
-        let unit = match unit.as_str() {
-            "insn" => Unit::Instructions,
-            "ns" => Unit::Nanoseconds,
-            "%" => Unit::Percent,
-            _ => Unit::Events,
+        let Some(&(_, unit)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+            let names = UNITS.map(|(name, _)| format!("`{name}`")).join(", ");
+            return Err(Error::Content {
+                path: log.to_owned(),
+                problem: format!("line {}: `{unit}` is no unit", number + 1),
+                help: format!("the units are {names}; only `insn` gates"),
+            });
         };
         let measure = Measure {
             value: Value::Real(value),
