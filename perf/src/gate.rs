@@ -5,7 +5,7 @@
 //! than the soft limit is reported as loudly as getting worse, because a
 //! baseline that is better than it says would let the next loss pass unseen.
 
-use crate::compare::{Aspect, Moved, Row, compare};
+use crate::compare::{Aspect, Moved, Row, compare, mismatches};
 use crate::error::{Error, Result};
 use crate::limits::{Limit, Limits};
 use crate::record::{Benchmark, Record, Unit, Value};
@@ -106,7 +106,8 @@ impl Verdict {
 /// count.
 ///
 /// Several baselines may lie side by side, one for each compiler or machine.
-/// If several fit, the one recorded last is taken.
+/// If several fit, one with the fewest differences is taken, accepted or not, and
+/// of these the one recorded last.
 ///
 /// # Errors
 /// [`Error::Incomparable`] naming the baseline that comes closest and every
@@ -122,15 +123,19 @@ pub fn choose<'a>(
             help: "run the iai-callgrind benchmarks with `-- --save-summary=json` first".to_owned(),
         });
     }
+    let all = |record: &Record| mismatches(&record.provenance, &current.provenance);
     let differences = |record: &Record| {
-        let mut all = crate::compare::mismatches(&record.provenance, &current.provenance);
+        let mut all = all(record);
         all.retain(|m| !accept.contains(&m.aspect));
         all
     };
     let closest = baselines
         .iter()
         .filter(|(_, record)| record.has_instructions())
-        .min_by_key(|(_, r)| (differences(r).len(), u64::MAX - r.provenance.recorded_at));
+        .min_by_key(|(_, r)| {
+            let age = u64::MAX - r.provenance.recorded_at;
+            (differences(r).len(), all(r).len(), age)
+        });
     let Some(chosen) = closest else {
         return Err(Error::Incomparable {
             reason: "no baseline counts instructions".to_owned(),

@@ -175,6 +175,22 @@ fn the_baseline_that_fits_is_found_among_others() {
 }
 
 #[test]
+fn a_baseline_that_fits_exactly_goes_before_a_newer_one_that_is_accepted() {
+    let scratch = prepared();
+    let mut other: serde_json::Value =
+        serde_json::from_str(&scratch.read("baselines/here.json")).expect("JSON");
+    other["provenance"]["cpu"] = "another".into();
+    other["provenance"]["recorded_at"] = u64::from(u32::MAX).into();
+    other["benchmarks"][HIT]["metrics"]["Ir"]["value"] = (2 * HIT_IR).into();
+    scratch.write("baselines/newer.json", &other.to_string());
+    measure(&scratch, HIT_IR + HIT_IR / 2);
+    let words = ["baselines/here.json", "+50.00 % worse"];
+    scratch.run(&GATE).says(3, &words);
+    let accepting = [&GATE[..], &["--accept", "cpu"]].concat();
+    scratch.run(&accepting).says(3, &words);
+}
+
+#[test]
 fn a_renamed_benchmark_cannot_be_compared_until_it_is_declared() {
     let scratch = prepared();
     scratch.edit("run.json", HIT, "insn_get::get::klp_found::n1k");
