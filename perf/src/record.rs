@@ -22,6 +22,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The value of `format` in every record.
 pub const FORMAT: &str = "umbra-perf";
@@ -68,26 +69,50 @@ impl Record {
 /// The benchmarks of a record. One that is there twice, as a merge leaves it, is
 /// an error; a map would keep the last and say nothing.
 fn each_once<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Benchmark>, D::Error> {
-    struct EachOnce;
-    impl<'de> Visitor<'de> for EachOnce {
-        type Value = BTreeMap<String, Benchmark>;
+    from.deserialize_map(EachOnce::of("benchmark"))
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("benchmarks by their ids")
-        }
+/// The metrics of a benchmark, likewise.
+pub(crate) fn metrics<'de, T, D>(from: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    from.deserialize_map(EachOnce::of("metric"))
+}
 
-        fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
-            let mut all = BTreeMap::new();
-            while let Some(id) = from.next_key::<String>()? {
-                if all.contains_key(&id) {
-                    return Err(A::Error::custom(format!("benchmark `{id}` is there twice")));
-                }
-                all.insert(id, from.next_value()?);
-            }
-            Ok(all)
-        }
+/// Reads a map whose keys must differ.
+struct EachOnce<T> {
+    /// What a key names.
+    what: &'static str,
+    value: PhantomData<T>,
+}
+
+impl<T> EachOnce<T> {
+    const fn of(what: &'static str) -> Self {
+        let value = PhantomData;
+        Self { what, value }
     }
-    from.deserialize_map(EachOnce)
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for EachOnce<T> {
+    type Value = BTreeMap<String, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s by their names", self.what)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut all = BTreeMap::new();
+        while let Some(name) = from.next_key::<String>()? {
+            if all.contains_key(&name) {
+                let what = self.what;
+                return Err(A::Error::custom(format!("{what} `{name}` is there twice")));
+            }
+            all.insert(name, from.next_value()?);
+        }
+        Ok(all)
+    }
 }
 
 /// Where a record comes from. A field is `None` where it could not be learned
@@ -132,6 +157,7 @@ pub struct Benchmark {
     /// Who measured it.
     pub source: Source,
     /// The values, by the name that the source gives them.
+    #[serde(deserialize_with = "metrics")]
     pub metrics: BTreeMap<String, Measure>,
     /// What each function cost by itself, if the source knows.
     #[serde(default, skip_serializing_if = "Functions::is_empty")]

@@ -350,6 +350,11 @@ fn a_record_that_says_two_things_of_a_benchmark_or_none_is_refused() {
     );
     let words = format!("benchmark `{id}` is there twice");
     judge(&twice, &["bad.json:1:", &words]);
+    let ir = |value: u64| format!("\"Ir\":{{\"unit\":\"instructions\",\"value\":{value}}}");
+    let text = good.to_string();
+    assert!(text.contains(&ir(24_504)), "{text}");
+    let twice = text.replacen(&ir(24_504), &format!("{},{}", ir(99_999), ir(24_504)), 1);
+    judge(&twice, &["bad.json:1:", "metric `Ir` is there twice"]);
     judge(
         &with(&|b| b["metrics"]["Ir"]["value"] = (-5).into()),
         &["bad.json: benchmark", id, "`Ir` is below zero"],
@@ -357,6 +362,21 @@ fn a_record_that_says_two_things_of_a_benchmark_or_none_is_refused() {
     judge(
         &with(&|b| b["metrics"] = serde_json::json!({})),
         &["bad.json: benchmark", id, "has no metric"],
+    );
+}
+
+#[test]
+fn an_event_that_a_summary_has_twice_is_an_error() {
+    let scratch = Scratch::new();
+    scratch.copy_fixtures();
+    let once = scratch.read(SUMMARY);
+    let event = "\"Callgrind\":{\"Ir\":{\"metrics\":{\"Left\":{\"Int\":9}}},";
+    let twice = once.replace("\"Callgrind\":{", event);
+    assert_ne!(once, twice);
+    scratch.write(SUMMARY, &twice);
+    scratch.run(&["record"]).says(
+        2,
+        &["klp_hit.n1k/summary.json:1:", "metric `Ir` is there twice"],
     );
 }
 

@@ -10,7 +10,7 @@
 
 use super::{Harvest, callgrind, files};
 use crate::error::{Error, Result};
-use crate::record::{Benchmark, Functions, Measure, Source, Unit, Value};
+use crate::record::{Benchmark, Functions, Measure, Source, Unit, Value, metrics};
 use crate::store;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -56,8 +56,8 @@ enum Metrics {
     None,
     ErrorTool(IgnoredAny),
     Dhat(IgnoredAny),
-    Callgrind(BTreeMap<String, Event>),
-    Cachegrind(BTreeMap<String, Event>),
+    Callgrind(#[serde(deserialize_with = "metrics")] BTreeMap<String, Event>),
+    Cachegrind(#[serde(deserialize_with = "metrics")] BTreeMap<String, Event>),
 }
 
 #[derive(Deserialize)]
