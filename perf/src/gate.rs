@@ -58,7 +58,8 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// The functions that moved in benchmarks that did, the most first.
     pub functions: Vec<Moved>,
-    /// Benchmarks without a baseline: not judged.
+    /// Benchmarks without a baseline: judged by their ceilings alone. One that is
+    /// above has a finding, with 0 for the value before.
     pub added: Vec<String>,
     /// Benchmarks of the baseline that are gone: nobody knows what they cost.
     pub gone: Vec<String>,
@@ -187,6 +188,7 @@ pub fn judge((path, baseline): &(PathBuf, Record), current: &Record, limits: &Li
         .filter(|row| row.unit == Unit::Instructions)
         .map(|row| finding(row, limits.of(&row.id)))
         .collect();
+    findings.extend(above_max(&comparison.added, current, limits));
     let weight = |row: &Row| row.percent.unwrap_or(f64::INFINITY);
     findings.sort_by(|a, b| {
         a.judgement
@@ -217,6 +219,33 @@ pub fn judge((path, baseline): &(PathBuf, Record), current: &Record, limits: &Li
             .map(ToString::to_string)
             .collect(),
     }
+}
+
+/// The new benchmarks that are above their ceilings, as grown from nothing: there
+/// is nothing else to judge them by.
+fn above_max(added: &[String], current: &Record, limits: &Limits) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for id in added {
+        let benchmark = &current.benchmarks[id];
+        for (metric, measure) in &benchmark.metrics {
+            if measure.unit != Unit::Instructions {
+                continue;
+            }
+            let row = Row {
+                id: id.clone(),
+                source: benchmark.source,
+                metric: metric.clone(),
+                unit: measure.unit,
+                old: Value::Count(0),
+                new: measure.value,
+                percent: None,
+                overlap: None,
+            };
+            findings.push(finding(&row, limits.of(id)));
+        }
+    }
+    findings.retain(|f| f.judgement == Judgement::AboveMax);
+    findings
 }
 
 fn finding(row: &Row, limit: Limit) -> Finding {

@@ -270,17 +270,21 @@ pub fn verdict(verdict: &Verdict) -> String {
             let Row {
                 id, old, new, unit, ..
             } = row;
+            let (old, change) = if verdict.added.contains(id) {
+                ("none".to_owned(), "new".to_owned())
+            } else {
+                (old.to_string(), change(row))
+            };
             line!(
                 out,
-                "| {name} | `{id}` | {old} | {new} {unit} | {} | {limit} |",
-                change(row)
+                "| {name} | `{id}` | {old} | {new} {unit} | {change} | {limit} |"
             );
         }
     }
     functions(&mut out, &verdict.functions);
     list(
         &mut out,
-        "Not judged, since the baseline does not have them",
+        "Not judged but for their maximum, since the baseline does not have them",
         &verdict.added,
     );
     list(

@@ -223,6 +223,24 @@ fn a_new_benchmark_passes_and_is_mentioned() {
 }
 
 #[test]
+fn a_ceiling_holds_for_a_new_benchmark_too() {
+    let scratch = prepared();
+    let mut record: serde_json::Value =
+        serde_json::from_str(&scratch.read("run.json")).expect("JSON");
+    record["benchmarks"]["insn_get::new"] = record["benchmarks"][HIT].clone();
+    scratch.write("run.json", &record.to_string());
+    let with_max = |max: u64| {
+        let entry = "[[benchmark]]\nid = \"insn_get::new\"\nmax = ";
+        scratch.write("limits.toml", &format!("version = 1\n{entry}{max}\n"));
+        scratch.run(&[&GATE[..], &["--limits", "limits.toml"]].concat())
+    };
+    with_max(HIT_IR).says(0, &["Not judged", "insn_get::new"]);
+    let row =
+        "| ABOVE MAXIMUM | `insn_get::new` | none | 24,504 instructions | new | at most 24503 |";
+    with_max(HIT_IR - 1).says(3, &["1 regressed", row]);
+}
+
+#[test]
 fn no_baseline_cannot_be_compared() {
     let scratch = prepared();
     std::fs::remove_file(scratch.path("baselines/here.json")).expect("to remove it");
