@@ -9,7 +9,7 @@ use umbra_perf::ab;
 use umbra_perf::bisect::{self, Question};
 use umbra_perf::compare::compare;
 use umbra_perf::error::{Error, Result};
-use umbra_perf::gate::{self, Outcome, Verdict};
+use umbra_perf::gate::{self, Origin, Outcome, Verdict};
 use umbra_perf::git::Repository;
 use umbra_perf::history::History;
 use umbra_perf::html::{self, Page};
@@ -66,8 +66,9 @@ fn judge(args: args::Gate) -> Result<Outcome> {
                 Some(path) => store::load(path)?,
                 None => args.sources.record()?,
             };
-            let baseline = gate::choose(&baselines, &current, &args.accept)?;
-            gate::judge(baseline, &current, &limits)
+            let origin = Origin::Committed(&args.accept);
+            let baseline = gate::choose(&baselines, &current, origin)?;
+            gate::judge(&baseline, &current, &limits)
         }
     };
     args.output.show(&verdict, report::verdict)?;
@@ -95,8 +96,8 @@ fn against(args: &args::Gate, commit: &str, limits: &Limits) -> Result<Verdict> 
         store::save(&folder.join("new.json"), &after)?;
     }
     let baselines = [(format!("commit {}", old.short()).into(), before)];
-    let baseline = gate::choose(&baselines, &after, &[])?;
-    Ok(gate::judge(baseline, &after, limits))
+    let baseline = gate::choose(&baselines, &after, Origin::Here)?;
+    Ok(gate::judge(&baseline, &after, limits))
 }
 
 fn make_report(args: &args::Report) -> Result<()> {

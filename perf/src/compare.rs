@@ -64,20 +64,36 @@ impl fmt::Display for Mismatch {
 /// valgrind plays a part only where iai-callgrind measured something.
 #[must_use]
 pub fn mismatches(old: &Provenance, new: &Provenance) -> Vec<Mismatch> {
-    let counted = old.iai_callgrind_summary.is_some() || new.iai_callgrind_summary.is_some();
-    let valgrind = |p: &Provenance| p.valgrind.clone().filter(|_| counted);
-    let iai = |p: &Provenance| p.iai_callgrind_summary.clone();
-    [
-        (Aspect::Rustc, old.rustc.clone(), new.rustc.clone()),
-        (Aspect::Target, old.target.clone(), new.target.clone()),
-        (Aspect::Cpu, old.cpu.clone(), new.cpu.clone()),
-        (Aspect::Valgrind, valgrind(old), valgrind(new)),
-        (Aspect::IaiCallgrind, iai(old), iai(new)),
-    ]
-    .into_iter()
-    .filter(|(_, old, new)| old != new)
-    .map(|(aspect, old, new)| Mismatch { aspect, old, new })
-    .collect()
+    let mut all = aspects(old, new);
+    all.retain(|aspect| aspect.old != aspect.new);
+    all
+}
+
+/// What matters to counts and neither of two provenances knows: it may differ.
+#[must_use]
+pub fn unknown(old: &Provenance, new: &Provenance) -> Vec<Mismatch> {
+    let mut all = aspects(old, new);
+    all.retain(|aspect| aspect.old.is_none() && aspect.new.is_none());
+    all
+}
+
+/// Both provenances, aspect by aspect, as far as they matter to counts.
+fn aspects(old: &Provenance, new: &Provenance) -> Vec<Mismatch> {
+    let of = |aspect, field: fn(&Provenance) -> &Option<String>| Mismatch {
+        aspect,
+        old: field(old).clone(),
+        new: field(new).clone(),
+    };
+    let mut all = vec![
+        of(Aspect::Rustc, |p| &p.rustc),
+        of(Aspect::Target, |p| &p.target),
+        of(Aspect::Cpu, |p| &p.cpu),
+    ];
+    if old.iai_callgrind_summary.is_some() || new.iai_callgrind_summary.is_some() {
+        all.push(of(Aspect::Valgrind, |p| &p.valgrind));
+        all.push(of(Aspect::IaiCallgrind, |p| &p.iai_callgrind_summary));
+    }
+    all
 }
 
 /// One metric of one benchmark in both records.

@@ -5,12 +5,12 @@
 //! than the soft limit is reported as loudly as getting worse, because a
 //! baseline that is better than it says would let the next loss pass unseen.
 
-use crate::compare::{Aspect, Moved, Row, compare, mismatches};
+use crate::compare::{Aspect, Mismatch, Moved, Row, compare, mismatches, unknown};
 use crate::error::{Error, Result};
 use crate::limits::{Limit, Limits};
 use crate::record::{Benchmark, Record, Unit, Value};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the gate says of one benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -103,8 +103,43 @@ impl Verdict {
     }
 }
 
-/// The baseline that was made as `current` was; differences in `accept` do not
-/// count.
+/// Where a baseline comes from, beside what it says of that.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// A file of whatever machine: what neither knows of its own may differ. The
+    /// differences in these aspects do not count.
+    Committed(&'a [Aspect]),
+    /// Measured here, just now.
+    Here,
+}
+
+impl Origin<'_> {
+    /// In what the baseline was made otherwise, or nobody knows.
+    fn differences(self, old: &Record, new: &Record) -> Vec<Mismatch> {
+        let mut all = mismatches(&old.provenance, &new.provenance);
+        if matches!(self, Self::Committed(_)) {
+            all.extend(unknown(&old.provenance, &new.provenance));
+        }
+        all
+    }
+
+    fn accepts(self, aspect: Aspect) -> bool {
+        matches!(self, Self::Committed(accepted) if accepted.contains(&aspect))
+    }
+}
+
+/// A baseline to judge by.
+#[derive(Debug)]
+pub struct Chosen<'a> {
+    /// Where it lies.
+    pub path: &'a Path,
+    /// The baseline.
+    pub record: &'a Record,
+    /// Differences of the machine that were accepted on request.
+    pub accepted: Vec<Mismatch>,
+}
+
+/// The baseline that was made as `current` was.
 ///
 /// Several baselines may lie side by side, one for each compiler or machine.
 /// If several fit, one with the fewest differences is taken, accepted or not, and
@@ -116,34 +151,37 @@ impl Verdict {
 pub fn choose<'a>(
     baselines: &'a [(PathBuf, Record)],
     current: &Record,
-    accept: &[Aspect],
-) -> Result<&'a (PathBuf, Record)> {
+    origin: Origin<'_>,
+) -> Result<Chosen<'a>> {
     if !current.has_instructions() {
         return Err(Error::Incomparable {
             reason: "this run counted no instructions".to_owned(),
             help: "run the iai-callgrind benchmarks with `-- --save-summary=json` first".to_owned(),
         });
     }
-    let all = |record: &Record| mismatches(&record.provenance, &current.provenance);
-    let differences = |record: &Record| {
-        let mut all = all(record);
-        all.retain(|m| !accept.contains(&m.aspect));
-        all
-    };
-    let closest = baselines
-        .iter()
-        .filter(|(_, record)| record.has_instructions())
-        .min_by_key(|(_, r)| {
-            let age = u64::MAX - r.provenance.recorded_at;
-            (differences(r).len(), all(r).len(), age)
+    let candidates = baselines.iter().filter(|(_, r)| r.has_instructions());
+    let closest = candidates
+        .map(|(path, record)| {
+            let all = origin.differences(record, current);
+            let (accepted, open): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|m| origin.accepts(m.aspect));
+            let chosen = Chosen {
+                path,
+                record,
+                accepted,
+            };
+            (chosen, open)
+        })
+        .min_by_key(|(chosen, open)| {
+            let age = u64::MAX - chosen.record.provenance.recorded_at;
+            (open.len(), chosen.accepted.len(), age)
         });
-    let Some(chosen) = closest else {
+    let Some((chosen, differences)) = closest else {
         return Err(Error::Incomparable {
             reason: "no baseline counts instructions".to_owned(),
             help: "record one from iai-callgrind's output on the commit to compare with".to_owned(),
         });
     };
-    let differences = differences(&chosen.1);
     if differences.is_empty() {
         return Ok(chosen);
     }
@@ -152,7 +190,7 @@ pub fn choose<'a>(
     Err(Error::Incomparable {
         reason: format!(
             "the baseline {} was made otherwise ({})",
-            chosen.0.display(),
+            chosen.path.display(),
             list.join("; ")
         ),
         help: format!(
@@ -168,7 +206,8 @@ pub fn choose<'a>(
 /// A benchmark of the baseline is gone only if others of its source ran: whoever
 /// runs callgrind's benchmarks alone does not ask about the VM's.
 #[must_use]
-pub fn judge((path, baseline): &(PathBuf, Record), current: &Record, limits: &Limits) -> Verdict {
+pub fn judge(chosen: &Chosen<'_>, current: &Record, limits: &Limits) -> Verdict {
+    let baseline = chosen.record;
     let comparison = compare(baseline, current, |id| limits.renamed(id));
     let gates = |b: &Benchmark| b.metrics.values().any(|m| m.unit == Unit::Instructions);
     let ran = |b: &Benchmark| {
@@ -203,7 +242,7 @@ pub fn judge((path, baseline): &(PathBuf, Record), current: &Record, limits: &Li
     functions.retain(|function| moved(&function.id));
     let ids: Vec<_> = current.benchmarks.keys().map(String::as_str).collect();
     Verdict {
-        baseline: path.clone(),
+        baseline: chosen.path.to_owned(),
         findings,
         functions,
         added: comparison
@@ -213,11 +252,7 @@ pub fn judge((path, baseline): &(PathBuf, Record), current: &Record, limits: &Li
             .collect(),
         gone: comparison.gone.into_iter().filter(missed).collect(),
         idle_limits: limits.idle(&ids).map(str::to_owned).collect(),
-        accepted: comparison
-            .mismatches
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        accepted: chosen.accepted.iter().map(ToString::to_string).collect(),
     }
 }
 

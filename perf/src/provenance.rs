@@ -58,10 +58,18 @@ pub(crate) fn cpu() -> Option<String> {
     cpu_model(&info)
 }
 
+/// The model's name; on ARM, which has none, the numbers that stand for it.
 fn cpu_model(info: &str) -> Option<String> {
-    let mut fields = info.lines().filter_map(|line| line.split_once(':'));
-    let (_, model) = fields.find(|(name, _)| name.trim() == "model name")?;
-    Some(model.trim().to_owned())
+    let field = |wanted: &str| {
+        let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = fields.find(|(name, _)| name.trim() == wanted)?;
+        Some(value.trim().to_owned())
+    };
+    field("model name").or_else(|| {
+        let implementer = field("CPU implementer")?;
+        let (part, variant) = (field("CPU part")?, field("CPU variant")?);
+        Some(format!("ARM {implementer} part {part} variant {variant}"))
+    })
 }
 
 #[cfg(test)]
@@ -72,6 +80,12 @@ mod tests {
     fn the_cpu_is_named_by_its_model() {
         let info = "processor\t: 0\nmodel\t\t: 85\nmodel name\t: Some CPU @ 2.0GHz\n";
         assert_eq!(cpu_model(info).as_deref(), Some("Some CPU @ 2.0GHz"));
+        let arm = "processor\t: 0\nCPU implementer\t: 0x41\nCPU architecture: 8\n\
+                   CPU variant\t: 0x3\nCPU part\t: 0xd0c\n";
+        assert_eq!(
+            cpu_model(arm).as_deref(),
+            Some("ARM 0x41 part 0xd0c variant 0x3")
+        );
         assert_eq!(cpu_model("processor : 0\n"), None);
     }
 

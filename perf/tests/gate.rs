@@ -241,6 +241,33 @@ fn a_ceiling_holds_for_a_new_benchmark_too() {
 }
 
 #[test]
+fn what_is_unknown_of_both_is_no_match() {
+    for (field, aspect) in [
+        ("rustc", "rustc"),
+        ("target", "target"),
+        ("cpu", "cpu"),
+        ("valgrind", "valgrind"),
+    ] {
+        let scratch = prepared();
+        for name in ["run.json", "baselines/here.json"] {
+            let mut record: serde_json::Value =
+                serde_json::from_str(&scratch.read(name)).expect("JSON");
+            record["provenance"][field] = serde_json::Value::Null;
+            scratch.write(name, &record.to_string());
+        }
+        let difference = format!("{aspect}: unknown before, unknown now");
+        let accept = format!("--accept {aspect}");
+        scratch
+            .run(&GATE)
+            .says(2, &["cannot compare", &difference, &accept]);
+        let accepting = [&GATE[..], &["--accept", aspect]].concat();
+        scratch
+            .run(&accepting)
+            .says(0, &["Differences accepted on request", &difference]);
+    }
+}
+
+#[test]
 fn no_baseline_cannot_be_compared() {
     let scratch = prepared();
     std::fs::remove_file(scratch.path("baselines/here.json")).expect("to remove it");
