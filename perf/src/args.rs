@@ -43,6 +43,9 @@ pub(crate) struct Record {
     /// place of the baseline that was made alike, or is put beside the others.
     #[arg(long, short, default_value = "-")]
     pub(crate) out: PathBuf,
+    /// Let it replace a baseline in the folder that has more benchmarks.
+    #[arg(long)]
+    pub(crate) prune: bool,
 }
 
 /// `umbra-perf compare`.

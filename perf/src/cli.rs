@@ -46,7 +46,7 @@ fn record(args: &args::Record) -> Result<()> {
         return print(&json(&record)?);
     }
     let out = if args.out.is_dir() {
-        store::place_in(&args.out, &record)?
+        store::place_in(&args.out, &record, args.prune)?
     } else {
         args.out.clone()
     };

@@ -1,7 +1,7 @@
 //! Files: reading a record with all its checks, and writing one whole or not at
 //! all.
 
-use crate::compare::mismatches;
+use crate::compare::{compare, mismatches};
 use crate::error::{Error, Result};
 use crate::record::{FORMAT, Record, VERSION};
 use serde::Deserialize;
@@ -97,16 +97,32 @@ pub fn save(path: &Path, record: &Record) -> Result<()> {
 }
 
 /// Where a record belongs in a folder of baselines: in the place of the one that
-/// was made alike, or beside the others.
+/// was made alike, or beside the others. Only if `prune` is set may it take the
+/// place of one that has a benchmark or a count of instructions which it lacks:
+/// those would be judged no longer.
 ///
 /// # Errors
-/// As [`load`], for a baseline there that cannot be read.
-pub fn place_in(folder: &Path, record: &Record) -> Result<PathBuf> {
+/// As [`load`], for a baseline there that cannot be read; [`Error::Content`]
+/// naming what a baseline would lose.
+pub fn place_in(folder: &Path, record: &Record, prune: bool) -> Result<PathBuf> {
     for path in json_files(folder)? {
         let older = load(&path)?;
-        if mismatches(&older.provenance, &record.provenance).is_empty() {
+        if !mismatches(&older.provenance, &record.provenance).is_empty() {
+            continue;
+        }
+        let lost = compare(&older, record, |_| None).gone;
+        if prune || lost.is_empty() {
             return Ok(path);
         }
+        return Err(Error::Content {
+            problem: format!("the baseline would lose {}", lost.join(", ")),
+            help: format!(
+                "run all benchmarks; if these are not wanted any more, pass `--prune`, or name \
+                 the file itself (`--out {}`)",
+                path.display()
+            ),
+            path,
+        });
     }
     let provenance = &record.provenance;
     // `rustc 1.95.0 (59807616e 2026-04-14)`: the version is enough of a name.

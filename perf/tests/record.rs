@@ -324,6 +324,39 @@ fn in_a_folder_a_record_replaces_only_the_baseline_that_was_made_alike() {
 }
 
 #[test]
+fn in_a_folder_a_baseline_is_not_replaced_by_one_that_lacks_a_benchmark() {
+    let scratch = Scratch::new();
+    scratch.record_baseline_and_run();
+    scratch.copy_fixtures();
+    std::fs::remove_file(scratch.path(SUMMARY)).expect("to remove it");
+    let before = scratch.read("baselines/here.json");
+    let record = ["record", "--out", "baselines"];
+    scratch.run(&record).says(
+        2,
+        &[
+            "baselines/here.json",
+            "would lose",
+            "insn_get::get::klp_hit::n1k",
+            "--prune",
+            "--out baselines/here.json",
+        ],
+    );
+    assert_eq!(scratch.read("baselines/here.json"), before);
+    let prune = [&record[..], &["--prune"]].concat();
+    scratch.run(&prune).says(0, &["4 benchmarks recorded"]);
+    assert!(!scratch.read("baselines/here.json").contains("klp_hit"));
+    // A count that is lost from a benchmark is as much as a benchmark.
+    scratch.write("baselines/here.json", &before);
+    scratch.copy_fixtures();
+    let text = scratch.read(SUMMARY).replace("\"Ir\":", "\"Other\":");
+    scratch.write(SUMMARY, &text);
+    let lost = "insn_get::get::klp_hit::n1k (Ir)";
+    scratch.run(&record).says(2, &["would lose", lost]);
+    let named = ["record", "--out", "baselines/here.json"];
+    scratch.run(&named).says(0, &["5 benchmarks recorded"]);
+}
+
+#[test]
 fn a_record_that_says_two_things_of_a_benchmark_or_none_is_refused() {
     let scratch = Scratch::new();
     let good = recorded(&scratch);
