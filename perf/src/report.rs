@@ -471,7 +471,7 @@ pub fn wall(comparison: &ab::Comparison) -> String {
     let cpu = comparison.cpu.as_deref().unwrap_or("an unknown processor");
     line!(
         out,
-        "\n{pairs} pairs of processes on {cpu}. The times are medians over processes; the interval resamples pairs."
+        "\n{pairs} pairs of processes on {cpu}. The times are medians over processes; the interval is the sign test's, of pairs."
     );
     out
 }
