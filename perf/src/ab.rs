@@ -43,6 +43,8 @@ pub struct Plan {
     pub seconds: f64,
     /// The confidence of the intervals.
     pub confidence: f64,
+    /// What is surely slower by more than this many percent blocks.
+    pub block_above: Option<f64>,
     /// Where what is built is kept, if it shall be.
     pub target: Option<PathBuf>,
 }
@@ -105,15 +107,64 @@ pub struct Comparison {
     pub added: Vec<String>,
     /// Benchmarks that only the old one has.
     pub gone: Vec<String>,
+    /// What blocks, if that was asked.
+    pub block: Option<Block>,
+}
+
+/// What was asked to block, and what does.
+#[derive(Clone, Debug, Serialize)]
+pub struct Block {
+    /// Surely slower by more than this many percent.
+    pub above: f64,
+    /// The confidence asked of each benchmark, so that all of them together keep
+    /// that of the intervals (Bonferroni's correction: the chance to be wrong is
+    /// divided by their number). Holm's would block in the same cases, for it
+    /// differs in what follows the first.
+    pub confidence: f64,
+    /// The benchmarks.
+    pub ids: Vec<String>,
+}
+
+impl Block {
+    fn of(rows: &[Row], above: f64, plan: &Plan) -> Result<Self> {
+        let confidence = Self::confidence(plan, rows.len())?;
+        let surely = |row: &&Row| {
+            let change = stats::paired_change(&row.pairs, confidence);
+            change.is_some_and(|change| change.low > above)
+        };
+        let ids = rows.iter().filter(surely).map(|row| row.id.clone());
+        Ok(Self {
+            above,
+            confidence,
+            ids: ids.collect(),
+        })
+    }
+
+    /// What to ask of each of so many benchmarks.
+    fn confidence(plan: &Plan, rows: usize) -> Result<f64> {
+        let confidence = 1.0 - (1.0 - plan.confidence) / rows.max(1) as f64;
+        let fewest = stats::fewest(confidence);
+        if plan.pairs >= fewest {
+            return Ok(confidence);
+        }
+        let percent = plan.confidence * 100.0;
+        Err(Error::Incomparable {
+            reason: format!(
+                "{} pairs cannot block on {rows} benchmarks with a confidence of {percent} % in \
+                 all of them",
+                plan.pairs
+            ),
+            help: format!("ask for {fewest} or more with --pairs, or for fewer with --filter"),
+        })
+    }
 }
 
 impl Comparison {
     /// [`Outcome::Fine`], unless a limit was asked for and something is surely
     /// slower by more.
     #[must_use]
-    pub fn outcome(&self, block_above: Option<f64>) -> Outcome {
-        let above = |row: &Row| block_above.is_some_and(|limit| row.change.low > limit);
-        if self.rows.iter().any(above) {
+    pub fn outcome(&self) -> Outcome {
+        if self.block.iter().any(|block| !block.ids.is_empty()) {
             Outcome::Regressed
         } else {
             Outcome::Fine
@@ -126,7 +177,7 @@ impl Comparison {
 /// # Errors
 /// [`Error::Command`] if a commit does not build or a bench fails;
 /// [`Error::NoOutput`] if no benchmark ran; [`Error::Incomparable`] with too few
-/// pairs, or without a benchmark that both have.
+/// pairs, also for what shall block, or without a benchmark that both have.
 pub fn run(
     copy: &Copy,
     old: Commit,
@@ -156,6 +207,10 @@ pub fn run(
                 sides[side].add(program.run(copy, plan)?);
             }
         }
+        // Known from the first pair on, and not said after the last.
+        if plan.block_above.is_some() {
+            Block::confidence(plan, sides[0].shared(&sides[1]))?;
+        }
     }
     let [old_samples, new_samples] = sides;
     let cpu = crate::provenance::cpu();
@@ -167,6 +222,12 @@ pub fn run(
 struct Samples(BTreeMap<String, Vec<f64>>);
 
 impl Samples {
+    /// How many benchmarks both have.
+    fn shared(&self, other: &Self) -> usize {
+        let ids = self.0.keys();
+        ids.filter(|id| other.0.contains_key(*id)).count()
+    }
+
     fn add(&mut self, benchmarks: BTreeMap<String, Benchmark>) {
         for (id, benchmark) in benchmarks {
             let median = benchmark.metrics.get("median");
@@ -207,7 +268,14 @@ fn comparison(
             pairs,
         });
     }
-    let comparison = Comparison {
+    if rows.is_empty() {
+        return Err(Error::Incomparable {
+            reason: "the two commits have no benchmark in common".to_owned(),
+            help: "check --bench and --filter".to_owned(),
+        });
+    }
+    let block = plan.block_above.map(|above| Block::of(&rows, above, plan));
+    Ok(Comparison {
         old,
         new,
         cpu,
@@ -215,14 +283,8 @@ fn comparison(
         rows,
         added: only(after, before),
         gone: only(before, after),
-    };
-    if comparison.rows.is_empty() {
-        return Err(Error::Incomparable {
-            reason: "the two commits have no benchmark in common".to_owned(),
-            help: "check --bench and --filter".to_owned(),
-        });
-    }
-    Ok(comparison)
+        block: block.transpose()?,
+    })
 }
 
 /// One bench, built.
@@ -369,6 +431,7 @@ mod tests {
             pairs: 6,
             seconds: 1.0,
             confidence: 0.95,
+            block_above: None,
             target: None,
         }
     }
@@ -426,9 +489,70 @@ mod tests {
             (&*comparison.added, &*comparison.gone),
             (&["new".to_owned()][..], &["gone".to_owned()][..])
         );
-        assert_eq!(comparison.outcome(None), Outcome::Fine);
-        assert_eq!(comparison.outcome(Some(10.0)), Outcome::Regressed);
-        assert_eq!(comparison.outcome(Some(30.0)), Outcome::Fine);
+        assert_eq!(comparison.outcome(), Outcome::Fine);
+    }
+
+    /// Every benchmark by itself, with noise around no change.
+    fn noise(random: &mut fastrand::Rng, rows: usize, pairs: usize) -> [Samples; 2] {
+        [(); 2].map(|()| {
+            let row = |i| {
+                let times = (0..pairs).map(|_| 100.0 + random.f64());
+                (format!("{i:03}"), times.collect())
+            };
+            Samples((0..rows).map(row).collect())
+        })
+    }
+
+    #[test]
+    fn many_benchmarks_do_not_block_by_chance_more_often_than_one() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let plan = Plan {
+            pairs: 12,
+            block_above: Some(0.001),
+            ..plan()
+        };
+        let (rounds, rows) = (200, 40);
+        let mut blocked = 0;
+        let mut slower = 0;
+        for _ in 0..rounds {
+            let [old, new] = noise(&mut random, rows, plan.pairs);
+            let comparison = comparison(commit("a"), commit("b"), None, &plan, &old, &new);
+            let comparison = comparison.expect("a comparison");
+            blocked += u32::from(comparison.outcome() == Outcome::Regressed);
+            let surely = |row: &&Row| row.finding == Finding::Slower;
+            slower += comparison.rows.iter().filter(surely).count();
+        }
+        assert!(slower > 20, "row by row some are wrong: {slower}");
+        assert!(blocked <= 10, "{blocked} of {rounds} blocked by chance");
+    }
+
+    #[test]
+    fn a_limit_for_many_benchmarks_needs_more_pairs() {
+        let mut random = fastrand::Rng::with_seed(6);
+        let plan = Plan {
+            pairs: 10,
+            block_above: Some(1.0),
+            ..plan()
+        };
+        let compared = |rows| {
+            let [old, new] = noise(&mut fastrand::Rng::with_seed(6), rows, plan.pairs);
+            comparison(commit("a"), commit("b"), None, &plan, &old, &new)
+        };
+        let block = compared(25).expect("25 rows").block.expect("it was asked");
+        assert!((block.confidence - 0.998).abs() < 1e-9, "{block:?}");
+        let error = compared(26).expect_err("one too many").to_string();
+        assert!(
+            error.contains("10 pairs cannot block on 26 benchmarks"),
+            "{error}"
+        );
+        let [old, mut new] = noise(&mut random, 5, plan.pairs);
+        for time in new.0.get_mut("003").expect("it") {
+            *time *= 1.1;
+        }
+        let found = comparison(commit("a"), commit("b"), None, &plan, &old, &new);
+        let found = found.expect("a comparison");
+        assert_eq!(found.outcome(), Outcome::Regressed);
+        assert_eq!(found.block.expect("it was asked").ids, ["003"]);
     }
 
     #[test]

@@ -184,7 +184,8 @@ pub(crate) struct Ab {
     #[arg(long, default_value_t = 95.0, value_parser = confidence)]
     pub(crate) confidence: f64,
     /// Exit with 3 if something is surely slower by more than this many
-    /// percent. Without it nothing blocks.
+    /// percent. Without it nothing blocks. The confidence is that of all
+    /// benchmarks together: more of them need more pairs.
     #[arg(long, value_name = "PERCENT", value_parser = positive)]
     pub(crate) block_above: Option<f64>,
     /// Build here and keep it, for the next time [default: a folder that goes away].

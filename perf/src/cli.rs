@@ -190,11 +190,12 @@ fn time(args: args::Ab) -> Result<Outcome> {
         pairs: args.pairs,
         seconds: args.seconds,
         confidence: args.confidence / 100.0,
+        block_above: args.block_above,
         target: args.target_dir,
     };
     let comparison = ab::run(&repository.copy()?, old, new, &plan, tell)?;
     args.output.show(&comparison, report::wall)?;
-    Ok(comparison.outcome(args.block_above))
+    Ok(comparison.outcome())
 }
 
 /// The repository whose commits are to be measured.

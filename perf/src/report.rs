@@ -473,5 +473,15 @@ pub fn wall(comparison: &ab::Comparison) -> String {
         out,
         "\n{pairs} pairs of processes on {cpu}. The times are medians over processes; the interval is the sign test's, of pairs."
     );
+    if let Some(block) = &comparison.block {
+        let n = comparison.rows.len();
+        let (above, each) = (block.above, block.confidence * 100.0);
+        line!(
+            out,
+            "\nTo block, a benchmark must be slower by more than {above} % with {each:.2} % confidence: so all {n} \
+             together keep {confidence} %."
+        );
+        list(&mut out, "These block", &block.ids);
+    }
     out
 }

@@ -71,7 +71,8 @@ fn a_slower_commit_is_reported_and_blocks_only_if_asked() {
         0,
         &[row, "| slower |", "6 pairs of processes", "95 % interval"],
     );
-    ab(&project, &["--block-above", "10"]).says(3, &["| slower |"]);
+    let blocks = ["| slower |", "## These block", "- `get`"];
+    ab(&project, &["--block-above", "10"]).says(3, &blocks);
     ab(&project, &["--block-above", "30"]).says(0, &["| slower |"]);
     let json = ab(&project, &["--format", "json"]);
     let result: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
