@@ -3,7 +3,7 @@
 use crate::args::{self, Cli, Command, Format, Output, Past, Shape, Sources};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::SystemTime;
 use std::{env, io};
 use umbra_perf::ab;
 use umbra_perf::bisect::{self, Question};
@@ -15,12 +15,9 @@ use umbra_perf::history::History;
 use umbra_perf::html::{self, Page};
 use umbra_perf::limits::Limits;
 use umbra_perf::measure::Bench;
-use umbra_perf::read::{self, Harvest};
-use umbra_perf::record::Record;
+use umbra_perf::read::{self, Harvest, Stale};
+use umbra_perf::record::{Record, Source};
 use umbra_perf::{provenance, report, store};
-
-/// Output this much older than the newest is pointed out.
-const STALE: Duration = Duration::from_secs(60 * 60);
 
 /// Does what was asked.
 pub(crate) fn run(cli: Cli) -> Result<Outcome> {
@@ -41,7 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
 }
 
 fn record(args: &args::Record) -> Result<()> {
-    let record = args.sources.record()?;
+    let record = args.sources.record(Purpose::Keep)?;
     if args.out == Path::new("-") {
         return print(&json(&record)?);
     }
@@ -64,7 +61,7 @@ fn judge(args: args::Gate) -> Result<Outcome> {
             let baselines = store::load_all(&args.baselines)?;
             let current = match &args.record {
                 Some(path) => store::load(path)?,
-                None => args.sources.record()?,
+                None => args.sources.record(Purpose::Judge)?,
             };
             let origin = Origin::Committed(&args.accept);
             let baseline = gate::choose(&baselines, &current, origin)?;
@@ -250,13 +247,45 @@ fn put(place: &Path, text: &str) -> Result<()> {
     }
 }
 
+/// What the benchmarks' output is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be recorded: whatever there is.
+    Keep,
+    /// To be judged: it must be of this code, as far as one can see.
+    Judge,
+}
+
+/// What to do about output of another run that would be judged.
+fn left_over(files: &[&Stale], iai: &Path) -> Error {
+    /// Enough to see what they are.
+    const SHOWN: usize = 5;
+    let mut list: Vec<_> = files.iter().take(SHOWN).map(ToString::to_string).collect();
+    if files.len() > SHOWN {
+        list.push(format!("and {} more", files.len() - SHOWN));
+    }
+    let iai = iai.strip_prefix(".").unwrap_or(iai);
+    let remove = if files.iter().any(|file| file.source == Source::IaiCallgrind) {
+        format!("`rm -r {}`, then ", iai.display())
+    } else {
+        String::new()
+    };
+    Error::Incomparable {
+        reason: format!("output of another run: {}", list.join("; ")),
+        help: format!(
+            "{remove}run the benchmarks again; or, if it is of this very code, record it \
+             (`umbra-perf record`) and let the record be judged"
+        ),
+    }
+}
+
 /// What reads one kind of output.
 type Reader = fn(&Path, &mut Harvest) -> Result<()>;
 
 impl Sources {
     /// Reads everything that there is. A source that was named must hold
     /// something; one that is only usual need not be there.
-    fn record(&self) -> Result<Record> {
+    fn record(&self, purpose: Purpose) -> Result<Record> {
         let target = self
             .target_dir
             .clone()
@@ -290,12 +319,17 @@ impl Sources {
                 places: places.join(", "),
             });
         }
-        for path in harvest.stale(STALE) {
-            anstream::eprintln!(
-                "warning: {} is over an hour older than the newest output; if its benchmark no \
-                 longer exists, delete its folder",
-                path.display()
-            );
+        let stale = harvest.stale(SystemTime::now());
+        let judged =
+            |stale: &&Stale| purpose == Purpose::Judge && stale.source != Source::Criterion;
+        let refused: Vec<_> = stale.iter().filter(judged).collect();
+        if !refused.is_empty() {
+            return Err(left_over(&refused, self.iai.as_deref().unwrap_or(&iai)));
+        }
+        for file in stale {
+            tell(&format!(
+                "warning: {file}; if it is of another run, delete it and run the benchmarks again"
+            ));
         }
         let mut provenance = provenance::here(&self.project, self.target.as_deref());
         provenance.iai_callgrind_summary = harvest.iai_version().map(str::to_owned);

@@ -123,6 +123,91 @@ fn without_a_record_the_benchmarks_own_output_is_judged() {
     scratch.run(&gate).says(3, &[HIT]);
 }
 
+/// Makes every file below a folder of the scratch folder this old.
+fn age(scratch: &Scratch, below: &str, hours: u64) {
+    let age = std::time::Duration::from_secs(hours * 60 * 60);
+    let then = std::time::SystemTime::now() - age;
+    let mut folders = vec![scratch.path(below)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("to list the folder") {
+            let path = entry.expect("to list the folder").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let file = std::fs::File::options().write(true).open(path);
+            let set = file.and_then(|file| file.set_modified(then));
+            set.expect("to set its time");
+        }
+    }
+}
+
+#[test]
+fn output_left_over_from_another_run_is_not_judged() {
+    let scratch = prepared();
+    scratch.copy_fixtures();
+    let gate = ["gate", "--baselines", "baselines"];
+    age(&scratch, "target/iai/umbra-benches/insn_write", 2);
+    let words = [
+        "insn_write/write/klp_free.n100k/summary.json",
+        "`insn_write::write::klp_free::n100k`",
+        "2 hours older",
+        "rm -r target/iai",
+        "run the benchmarks again",
+    ];
+    let run = scratch.run(&gate);
+    run.says(2, &words);
+    assert!(
+        !run.stderr.contains("klp_hit"),
+        "the others are new: {}",
+        run.stderr
+    );
+    // A record is what was asked for, and says so.
+    let record = ["record", "--out", "record.json"];
+    scratch.run(&record).says(0, &["warning:", words[0]]);
+    scratch.copy_fixtures();
+    scratch.run(&gate).says(0, &["Gate: fine"]);
+}
+
+#[test]
+fn output_of_yesterday_is_not_judged() {
+    let scratch = prepared();
+    scratch.copy_fixtures();
+    let gate = ["gate", "--baselines", "baselines"];
+    age(&scratch, "target", 23);
+    scratch.run(&gate).says(0, &["Gate: fine"]);
+    age(&scratch, "target", 25);
+    let words = [
+        "25 hours old",
+        "rm -r target/iai",
+        "run the benchmarks again",
+    ];
+    scratch.run(&gate).says(2, &words);
+    let named = [&gate[..], &["--iai", "target/iai"]].concat();
+    scratch.run(&named).says(2, &words);
+    // Whoever brings output from elsewhere can say so by recording it there.
+    let record = ["record", "--out", "record.json"];
+    scratch.run(&record).says(0, &["warning:", "25 hours old"]);
+    let of_record = ["gate", "record.json", "--baselines", "baselines"];
+    scratch.run(&of_record).says(0, &["Gate: fine"]);
+}
+
+#[test]
+fn a_run_may_take_longer_than_an_hour_and_wall_time_may_be_older() {
+    let scratch = prepared();
+    scratch.copy_fixtures();
+    age(&scratch, "target/criterion", 100);
+    age(
+        &scratch,
+        "target/iai/umbra-benches/insn_get/get/papaya_miss.n1k",
+        1,
+    );
+    age(&scratch, "target/iai/umbra-benches/insn_write", 2);
+    // Between two of them there is never more than an hour: it is one run.
+    let gate = ["gate", "--baselines", "baselines"];
+    scratch.run(&gate).says(0, &["Gate: fine"]);
+}
+
 #[test]
 fn another_compiler_cannot_be_compared() {
     let scratch = prepared();

@@ -10,9 +10,10 @@ pub mod iai;
 pub mod vm;
 
 use crate::error::{Error, Result};
-use crate::record::Benchmark;
+use crate::record::{Benchmark, Source};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use walkdir::WalkDir;
@@ -52,21 +53,42 @@ impl Harvest {
             .collect()
     }
 
-    /// The files that were written long before the newest one: probably left
-    /// over from benchmarks that no longer exist.
+    /// The files that are probably left over from another run, which was of other
+    /// code. A run may take long, but it writes one file after the other.
     #[must_use]
-    pub fn stale(&self, limit: Duration) -> Vec<&Path> {
-        let time = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-        let files = || self.found.values().map(|(_, path)| path.as_path());
-        let newest = files()
-            .filter_map(time)
-            .max()
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        files()
-            .filter(|path| {
-                time(path).is_some_and(|t| newest.duration_since(t).is_ok_and(|age| age > limit))
-            })
-            .collect()
+    pub fn stale(&self, now: SystemTime) -> Vec<Stale> {
+        let mut stale = Vec::new();
+        for source in [Source::IaiCallgrind, Source::Criterion, Source::Vm] {
+            let of_source = self.found.iter().filter(|(_, (b, _))| b.source == source);
+            let mut files: Vec<_> = of_source
+                .filter_map(|(id, (_, path))| {
+                    let time = path.metadata().and_then(|m| m.modified()).ok()?;
+                    Some((time, id, path))
+                })
+                .collect();
+            // The newest first.
+            files.sort_by(|a, b| b.cmp(a));
+            let Some(&(newest, id, path)) = files.first() else {
+                continue;
+            };
+            let file = |id: &String, path: &PathBuf, age, than| Stale {
+                source,
+                id: id.clone(),
+                path: path.clone(),
+                age,
+                than,
+            };
+            let before = |new: SystemTime, old| new.duration_since(old).unwrap_or_default();
+            let age = before(now, newest);
+            if age > OLD {
+                stale.push(file(id, path, age, Than::Now));
+            }
+            let gap = files.windows(2).position(|w| before(w[0].0, w[1].0) > GAP);
+            for &(time, id, path) in gap.map_or(&[][..], |last| &files[last + 1..]) {
+                stale.push(file(id, path, before(newest, time), Than::Newest));
+            }
+        }
+        stale
     }
 
     fn add(&mut self, id: String, benchmark: Benchmark, path: &Path) -> Result<()> {
@@ -83,6 +105,46 @@ impl Harvest {
         }
         self.found.insert(id, (benchmark, path.to_owned()));
         Ok(())
+    }
+}
+
+/// Nothing that a run wrote is older: what code that was, nobody remembers.
+const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What no single benchmark takes: what was written before is of another run.
+const GAP: Duration = Duration::from_secs(60 * 60);
+
+/// A file that is probably left over from another run.
+#[derive(Debug)]
+pub struct Stale {
+    /// Who measured it.
+    pub source: Source,
+    /// The benchmark.
+    pub id: String,
+    /// The file.
+    pub path: PathBuf,
+    age: Duration,
+    than: Than,
+}
+
+/// Than what it is older.
+#[derive(Clone, Copy, Debug)]
+enum Than {
+    /// Now, and so is everything of its source.
+    Now,
+    /// The newest file of its source.
+    Newest,
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.strip_prefix(".").unwrap_or(&self.path);
+        let hours = (self.age.as_secs_f64() / 3600.0).round();
+        write!(f, "{} (`{}`) is {hours} hours ", path.display(), self.id)?;
+        f.write_str(match self.than {
+            Than::Now => "old, and nothing is newer",
+            Than::Newest => "older than the newest output",
+        })
     }
 }
 
