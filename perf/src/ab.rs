@@ -7,26 +7,26 @@
 //!       ratio     ratio     ratio     ratio   ->  median, confidence interval
 //! ```
 //!
-//! Both are built first. Whatever drifts (the clock, the temperature, a
+//! Both are built first, each in a tree of its own that stays as its commit is: a
+//! bench may read files of the repository. Whatever drifts (the clock, the temperature, a
 //! neighbour) then meets both sides of a pair alike, and the order within a pair
 //! changes from one to the next. A process's median over its iterations is one
 //! sample; [`crate::stats`] says why and what is made of them.
 //!
 //! The result is reported. It closes nothing unless it is asked to.
 
+mod programs;
+
 use crate::error::{Error, Result};
 use crate::gate::Outcome;
 use crate::git::{Commit, Copy};
-use crate::measure::{build_folder, forget_cargo};
-use crate::program;
-use crate::read::{self, Harvest};
+use crate::measure::build_folder;
 use crate::record::{Benchmark, Unit};
 use crate::stats::{self, Interval};
-use serde::{Deserialize, Serialize};
+use programs::{build, turn};
+use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// How to measure.
 #[derive(Debug)]
@@ -172,14 +172,15 @@ impl Comparison {
     }
 }
 
-/// Builds and measures both.
+/// Builds and measures both, in a copy of the repository for each.
 ///
 /// # Errors
 /// [`Error::Command`] if a commit does not build or a bench fails;
 /// [`Error::NoOutput`] if no benchmark ran; [`Error::Incomparable`] with too few
-/// pairs, also for what shall block, or without a benchmark that both have.
+/// pairs, also for what shall block, without a benchmark that both have, or with one
+/// that two benches of a commit measure.
 pub fn run(
-    copy: &Copy,
+    [old_copy, new_copy]: [&Copy; 2],
     old: Commit,
     new: Commit,
     plan: &Plan,
@@ -193,19 +194,20 @@ pub fn run(
             help: format!("ask for {fewest} or more; ten are usual"),
         });
     }
+    // A program may look for others that were built with it, by their paths.
+    let target = build_folder(old_copy, plan.target.as_deref());
     tell(&format!("building {} {}", old.short(), old.subject));
-    let old_programs = build(copy, &old, plan, "old")?;
+    let old_programs = build(old_copy, &old, plan, &target.join("old"))?;
     tell(&format!("building {} {}", new.short(), new.subject));
-    let new_programs = build(copy, &new, plan, "new")?;
+    let new_programs = build(new_copy, &new, plan, &target.join("new"))?;
+    let home = old_copy.beside("criterion");
     let mut sides = [Samples::default(), Samples::default()];
     for pair in 0..plan.pairs {
         tell(&format!("pair {} of {}", pair + 1, plan.pairs));
         let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
         for side in order {
             let programs = [&old_programs, &new_programs][side];
-            for program in programs {
-                sides[side].add(program.run(copy, plan)?);
-            }
+            sides[side].add(turn(programs, plan, &home)?);
         }
         // Known from the first pair on, and not said after the last.
         if plan.block_above.is_some() {
@@ -285,131 +287,6 @@ fn comparison(
         gone: only(before, after),
         block: block.transpose()?,
     })
-}
-
-/// One bench, built.
-#[derive(Debug)]
-struct Program {
-    executable: PathBuf,
-    /// Where cargo would run it.
-    folder: PathBuf,
-}
-
-/// What cargo says of what it built.
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    manifest_path: Option<PathBuf>,
-    executable: Option<PathBuf>,
-    target: Option<Target>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    kind: Vec<String>,
-}
-
-impl Message {
-    /// A bench, and not one of the package's programs, which cargo builds for it too.
-    fn is_bench(&self) -> bool {
-        let mut kinds = self.target.iter().flat_map(|t| &t.kind);
-        self.reason == "compiler-artifact" && kinds.any(|kind| kind == "bench")
-    }
-}
-
-/// Builds a commit's benches and keeps them from the next build.
-fn build(copy: &Copy, commit: &Commit, plan: &Plan, side: &str) -> Result<Vec<Program>> {
-    copy.check_out(commit)?;
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args([
-            "bench",
-            "--no-run",
-            "--message-format=json-render-diagnostics",
-        ])
-        .current_dir(copy.project())
-        .env(
-            "CARGO_TARGET_DIR",
-            build_folder(copy, plan.target.as_deref()),
-        );
-    if let Some(package) = &plan.package {
-        cargo.args(["--package", package]);
-    }
-    for bench in &plan.benches {
-        cargo.args(["--bench", bench]);
-    }
-    forget_cargo(&mut cargo);
-    let help = format!("run it at {} ({})", commit.short(), commit.subject);
-    let said = program::output(&mut cargo, &help)?;
-    let write = |path: &Path, source| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    // Names of one length: a program's own path is on its stack.
-    let folder = copy.beside(side);
-    fs::create_dir_all(&folder).map_err(|error| write(&folder, error))?;
-    let mut programs = Vec::new();
-    for line in said.lines() {
-        let Ok(message) = serde_json::from_str::<Message>(line) else {
-            continue;
-        };
-        if !message.is_bench() {
-            continue;
-        }
-        let (Some(built), Some(manifest)) = (message.executable, message.manifest_path) else {
-            continue;
-        };
-        let executable = folder.join(format!("bench-{}", programs.len()));
-        fs::copy(&built, &executable).map_err(|error| write(&executable, error))?;
-        let folder = manifest.parent().unwrap_or(Path::new("/")).to_owned();
-        programs.push(Program { executable, folder });
-    }
-    copy.clean()?;
-    if programs.is_empty() {
-        return Err(Error::Incomparable {
-            reason: format!("cargo built no bench at {}", commit.short()),
-            help: "name criterion's benches with --bench".to_owned(),
-        });
-    }
-    Ok(programs)
-}
-
-impl Program {
-    /// One process, and what criterion wrote.
-    fn run(&self, copy: &Copy, plan: &Plan) -> Result<BTreeMap<String, Benchmark>> {
-        let home = copy.beside("criterion");
-        if home.exists() {
-            fs::remove_dir_all(&home).map_err(|source| Error::Write {
-                path: home.clone(),
-                source,
-            })?;
-        }
-        let mut process = Command::new(&self.executable);
-        process
-            .args(["--bench", "--noplot", "--sample-size", "20"])
-            .args(["--measurement-time", &plan.seconds.to_string()])
-            .args(["--warm-up-time", &(plan.seconds / 4.0).to_string()])
-            .args(&plan.filter)
-            .current_dir(existing(&self.folder))
-            .env("CRITERION_HOME", &home);
-        program::output(&mut process, "only benches of criterion can be compared so")?;
-        let mut harvest = Harvest::default();
-        if home.exists() {
-            read::criterion::read(&home, &mut harvest)?;
-        }
-        if harvest.is_empty() {
-            return Err(Error::NoOutput {
-                places: "$CRITERION_HOME".to_owned(),
-            });
-        }
-        Ok(harvest.into_benchmarks())
-    }
-}
-
-/// The folder, or what is left of it: the other commit may not have it.
-fn existing(folder: &Path) -> &Path {
-    let mut up = folder.ancestors();
-    up.find(|folder| folder.is_dir()).unwrap_or(Path::new("/"))
 }
 
 #[cfg(test)]

@@ -190,7 +190,8 @@ fn time(args: args::Ab) -> Result<Outcome> {
         block_above: args.block_above,
         target: args.target_dir,
     };
-    let comparison = ab::run(&repository.copy()?, old, new, &plan, tell)?;
+    let copies = [repository.copy()?, repository.copy()?];
+    let comparison = ab::run(copies.each_ref(), old, new, &plan, tell)?;
     args.output.show(&comparison, report::wall)?;
     Ok(comparison.outcome())
 }

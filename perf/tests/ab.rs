@@ -115,6 +115,51 @@ fn processes_take_turns_and_the_order_changes_from_pair_to_pair() {
 }
 
 #[test]
+fn each_side_has_the_files_and_programs_of_its_own_commit() {
+    for times in [
+        // In the folder where cargo runs benches.
+        r#"fs::read_to_string("times")"#,
+        // By the path that it builds in.
+        r#"fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/times"))"#,
+        // From a program that is built with it.
+        r#"String::from_utf8(std::process::Command::new(env!("CARGO_BIN_EXE_timed")).output().unwrap().stdout)"#,
+    ] {
+        let project = project();
+        let own = format!("{times}.unwrap()");
+        let bench = BENCH.replace("include_str!(\"../times\")", &own);
+        assert_ne!(bench, BENCH);
+        project.0.write("benches/wall.rs", &bench);
+        let program = "fn main() { print!(\"{}\", include_str!(\"../times\")) }";
+        project.0.write("src/main.rs", program);
+        takes(&project, "old", "100 101 99 100.5 99.5 100.2");
+        takes(&project, "new", "120 121 119 120.5 119.5 120.2");
+        let row = "| `get` | 100.1 ns | 120.1 ns | +19.98 %";
+        ab(&project, &[]).says(0, &[row]);
+    }
+}
+
+#[test]
+fn a_benchmark_that_two_benches_measure_is_an_error() {
+    let project = project();
+    let twice = format!("{MANIFEST}\n[[bench]]\nname = \"other\"\nharness = false\n");
+    project.0.write("Cargo.toml", &twice);
+    project.0.write("benches/other.rs", BENCH);
+    project.commit("twice");
+    let words = [
+        "`get` is measured by two benches",
+        "wall",
+        "other",
+        "--package",
+    ];
+    ab(
+        &project,
+        &["--old", "HEAD", "--bench", "wall", "--bench", "other"],
+    )
+    .says(2, &words);
+    ab(&project, &["--old", "HEAD"]).says(0, &["| `get` |"]);
+}
+
+#[test]
 fn what_cannot_be_compared_says_why() {
     let project = project();
     takes(&project, "new", "0");
