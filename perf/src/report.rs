@@ -7,7 +7,7 @@ use crate::compare::{Comparison, Moved, Row};
 use crate::gate::{Finding, Judgement, Outcome, Verdict};
 use crate::git::Commit;
 use crate::history::{History, Series, sparkline};
-use crate::record::{Measure, Provenance, Record, Source};
+use crate::record::{Measure, Provenance, Record, Source, Unit, Value};
 use crate::stats::Interval;
 use std::fmt::Write;
 
@@ -81,11 +81,36 @@ fn value(measure: &Measure) -> String {
         value,
         unit,
         interval,
-    } = measure;
+    } = *measure;
+    let value = quantity(value, unit);
+    let end = |end| quantity(Value::Real(end), unit);
     match interval {
-        Some([low, high]) => format!("{value} {unit} ({low:.2} to {high:.2})"),
-        None => format!("{value} {unit}"),
+        Some([low, high]) => format!("{value} ({} to {})", end(low), end(high)),
+        None => value,
     }
+}
+
+/// A value with its unit.
+fn quantity(value: Value, unit: Unit) -> String {
+    match unit {
+        Unit::Nanoseconds => time(value.as_f64()),
+        _ => format!("{value} {unit}"),
+    }
+}
+
+/// A time in the unit that fits it, to four digits.
+fn time(nanoseconds: f64) -> String {
+    let units = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
+    // What would be rounded up to a thousand belongs to the next unit.
+    let fits = |&&(_, size): &&(_, f64)| nanoseconds.abs() / size < 999.95;
+    let &(unit, size) = units.iter().find(fits).unwrap_or(&units[3]);
+    let value = nanoseconds / size;
+    let decimals = match value.abs() {
+        small if small < 9.9995 => 3,
+        small if small < 99.995 => 2,
+        _ => 1,
+    };
+    format!("{value:.decimals$} {unit}")
 }
 
 fn provenance(out: &mut String, provenance: &Provenance) {
@@ -148,17 +173,15 @@ pub fn comparison(comparison: &Comparison) -> String {
             "| benchmark | metric | before | now | change |\n|---|---|---:|---:|---:|"
         );
         for row in moved {
-            let Row {
-                id,
-                metric,
-                old,
-                new,
-                unit,
-                ..
-            } = row;
+            let Row { id, metric, .. } = row;
+            let old = match row.unit {
+                Unit::Nanoseconds => quantity(row.old, row.unit),
+                _ => row.old.to_string(),
+            };
             line!(
                 out,
-                "| `{id}` | {metric} | {old} | {new} {unit} | {} |",
+                "| `{id}` | {metric} | {old} | {} | {} |",
+                quantity(row.new, row.unit),
                 change(row)
             );
         }
@@ -459,10 +482,10 @@ pub fn wall(comparison: &ab::Comparison) -> String {
         };
         line!(
             out,
-            "| `{}` | {:.1} ns | {:.1} ns | {estimate:+.2} % | {low:+.2} % to {high:+.2} % | {finding} |",
+            "| `{}` | {} | {} | {estimate:+.2} % | {low:+.2} % to {high:+.2} % | {finding} |",
             row.id,
-            row.old,
-            row.new,
+            time(row.old),
+            time(row.new),
         );
     }
     list(&mut out, "New", &comparison.added);
@@ -484,4 +507,33 @@ pub fn wall(comparison: &ab::Comparison) -> String {
         list(&mut out, "These block", &block.ids);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_a_unit_that_fits_them() {
+        let shown = |ns: f64| quantity(Value::Real(ns), Unit::Nanoseconds);
+        for (ns, text) in [
+            (0.0, "0.000 ns"),
+            (0.4242, "0.424 ns"),
+            (12.345, "12.35 ns"),
+            (100.1, "100.1 ns"),
+            (999.94, "999.9 ns"),
+            (999.96, "1.000 µs"),
+            (184_339.4, "184.3 µs"),
+            (104_653_748.5, "104.7 ms"),
+            (999_960_000.0, "1.000 s"),
+            (7.2e12, "7200.0 s"),
+            (-1_500.0, "-1.500 µs"),
+        ] {
+            assert_eq!(shown(ns), text, "{ns}");
+        }
+        assert_eq!(
+            quantity(Value::Count(24_504), Unit::Instructions),
+            "24,504 instructions"
+        );
+    }
 }

@@ -199,6 +199,6 @@ fn another_project_records_gates_bisects_times_and_reports() {
         "--seconds",
         "0.2",
     ];
-    with(&ab, "").says(0, &["`digits/large`", " ns | ", "6 pairs of processes"]);
+    with(&ab, "").says(0, &["`digits/large`", "s | ", "6 pairs of processes"]);
     with(&ab, "--filter nothing-of-that-name").says(2, &["no benchmark output found"]);
 }
