@@ -298,7 +298,7 @@ fn finding(row: &Row, limit: Limit) -> Finding {
     }
     let change = row.new.as_f64() - row.old.as_f64();
     // From nothing to something is more than any percentage.
-    let percent = row.percent.unwrap_or(f64::INFINITY);
+    let percent = row.percent.unwrap_or(f64::INFINITY.copysign(change));
     if change == 0.0 || change.abs() < limit.ignore_below as f64 {
         judged(Judgement::Steady, limit.soft_percent)
     } else if percent > limit.hard_percent {
@@ -317,9 +317,9 @@ mod tests {
     use super::*;
     use crate::record::Source;
 
-    fn judgement(old: u64, new: u64, limit: Limit) -> Judgement {
+    fn row(old: u64, new: u64) -> Row {
         let percent = (old != 0).then(|| (new as f64 - old as f64) / old as f64 * 100.0);
-        let row = Row {
+        Row {
             id: "a".to_owned(),
             source: Source::IaiCallgrind,
             metric: "Ir".to_owned(),
@@ -328,8 +328,11 @@ mod tests {
             new: Value::Count(new),
             percent: if old == new { Some(0.0) } else { percent },
             overlap: None,
-        };
-        finding(&row, limit).judgement
+        }
+    }
+
+    fn judgement(old: u64, new: u64, limit: Limit) -> Judgement {
+        finding(&row(old, new), limit).judgement
     }
 
     #[test]
@@ -348,6 +351,11 @@ mod tests {
         assert_eq!(judgement(1000, 990, limit), Judgement::Improved);
         assert_eq!(judgement(0, 1, limit), Judgement::Regressed);
         assert_eq!(judgement(0, 0, limit), Judgement::Steady);
+        let below = Row {
+            new: Value::Real(-1.0),
+            ..row(0, 1)
+        };
+        assert_eq!(finding(&below, limit).judgement, Judgement::Improved);
     }
 
     #[test]

@@ -236,9 +236,10 @@ pub(crate) fn change(row: &Row) -> String {
         Some(percent) => format!("{percent:+.2} %"),
         None => "from nothing".to_owned(),
     };
-    let word = match (row.overlap, row.unit.less_is_better(), row.percent) {
+    let less = row.new.as_f64() < row.old.as_f64();
+    let word = match (row.overlap, row.unit.less_is_better(), less) {
         (Some(true), ..) => " (may be noise)",
-        (_, true, Some(x)) if x < 0.0 => " better",
+        (_, true, true) => " better",
         (_, true, _) => " worse",
         (_, false, _) => "",
     };
