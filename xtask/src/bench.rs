@@ -55,7 +55,10 @@ pub(crate) fn run(paths: &Paths, yes: bool, then: Then) -> Result<std::process::
             .arg(perf.join("baselines"))
             .arg("--limits")
             .arg(perf.join("limits.toml")),
-        Then::Record => judge.args(["record", "--out"]).arg(perf.join("baselines")),
+        // All of them ran: what is not there has been taken away.
+        Then::Record => judge
+            .args(["record", "--prune", "--out"])
+            .arg(perf.join("baselines")),
     };
     judge.arg("--iai").arg(&counts);
     shown(judge)
