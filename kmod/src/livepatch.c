@@ -34,6 +34,8 @@
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/srcu.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <umbra_livepatch.h>
@@ -55,6 +57,13 @@ static umbra_store_t umbra_klp_store;
 /* One klp_enable_patch() at a time, ours or not. Also guards the redirection. */
 static DEFINE_MUTEX(umbra_livepatch_loading);
 static bool umbra_livepatch_redirected;
+
+/*
+ * Tasks in what the core's functions are redirected to. They take klp_mutex and
+ * the control lock, so who has one of these must not wait for them: they are no
+ * replacements of a patch, whose SRCU is waited for with the control lock.
+ */
+DEFINE_STATIC_SRCU(umbra_livepatch_calls);
 
 static struct umbra_livepatch *umbra_livepatch_of(struct klp_object *obj)
 {
@@ -149,21 +158,21 @@ static ssize_t umbra_livepatch_store(struct kobject *kobj,
 				     struct kobj_attribute *attr,
 				     const char *buf, size_t count)
 {
-	int cookie = umbra_replacement_begin();
+	int cookie = srcu_read_lock(&umbra_livepatch_calls);
 	ssize_t ret;
 
 	if (umbra_c_owns_control())
 		ret = -EDEADLK;
 	else
 		ret = umbra_livepatch_write(kobj, attr, buf, count);
-	umbra_replacement_end(cookie);
+	srcu_read_unlock(&umbra_livepatch_calls, cookie);
 	return ret;
 }
 
 /* In the place of klp_enable_patch(), for those who do not come by us. */
 static int umbra_livepatch_foreign(struct klp_patch *klp)
 {
-	int cookie = umbra_replacement_begin();
+	int cookie = srcu_read_lock(&umbra_livepatch_calls);
 	int ret;
 
 	if (umbra_c_owns_control()) {
@@ -180,7 +189,7 @@ static int umbra_livepatch_foreign(struct klp_patch *klp)
 	}
 	mutex_unlock(&umbra_livepatch_loading);
 out:
-	umbra_replacement_end(cookie);
+	srcu_read_unlock(&umbra_livepatch_calls, cookie);
 	return ret;
 }
 
@@ -338,7 +347,10 @@ void umbra_livepatch_exit(void)
 		return;
 	WARN_ON_ONCE(unregister_ftrace_function(&umbra_livepatch_ops));
 	ftrace_free_filter(&umbra_livepatch_ops);
+	/* On their way in, there, and on their way out. */
 	umbra_c_synchronize_tasks();
+	synchronize_srcu(&umbra_livepatch_calls);
+	synchronize_rcu_tasks();
 }
 
 #else /* !CONFIG_LIVEPATCH */

@@ -119,6 +119,67 @@ is "no callback ran" "stock" "$(runs)"
 ok "it unloads" gone a
 nothing_left "what is refused"
 
+step "who is in the core's file waits for nobody who waits for him"
+hook=/sys/module/umbra_lp_hook/parameters
+
+# in_time SECONDS COMMAND...: it ends; what hangs is left hanging
+in_time() {
+	tries=$(($1 * 10))
+	shift
+	rm -f /tmp/ended
+	(
+		"$@" >/dev/null 2>&1
+		: >/tmp/ended
+	) &
+	until [ -e /tmp/ended ]; do
+		tries=$((tries - 1))
+		[ $tries -lt 0 ] && return 1
+		usleep 100000
+	done
+}
+
+# Two tasks: one takes a hook away and waits for replacements with the control
+# lock, the other comes by the file and wants that lock.
+two_disable() {
+	disable umbra_lp_hook &
+	usleep 30000
+	off a
+	wait $!
+}
+
+ok "a module with a hook" load umbra_lp_hook
+i=0
+bad=
+while [ $i -lt 4 ] && [ -z "$bad" ]; do
+	lp a states=1 && over a && echo 1 >$hook/hook || bad="$i: set up"
+	in_time 30 two_disable || bad="$bad; $i: both wait"
+	[ -z "$bad" ] && gone a || bad="$bad; $i: unload"
+	i=$((i + 1))
+done
+[ -z "$bad" ]
+verdict "a hook goes while the file of a livepatch is written" $? "$bad"
+# Nothing works any more behind a deadlock.
+[ -z "$bad" ] || finish
+# One task: its write may end the transition itself, and with it the last user
+# of a state, whose shadows wait for whoever was handed one.
+echo 1 >$hook/policy
+echo 2 >$hook/pass
+ok "a hook that hands shadows over" sh -c "echo 1 >$hook/hook"
+i=0
+while [ $i -lt 6 ] && [ -z "$bad" ]; do
+	lp a states=1 && over a || bad="$i: set up"
+	in_time 30 off a || bad="$bad; $i: it waits for itself"
+	[ -z "$bad" ] && gone a || bad="$bad; $i: unload"
+	i=$((i + 1))
+done
+[ -z "$bad" ]
+verdict "a livepatch with shadows is disabled beside a hook that hands shadows over" $? "$bad"
+[ -z "$bad" ] || finish
+ok "the hook goes" disable umbra_lp_hook
+ok "its module unloads" rmmod umbra_lp_hook
+nothing_left "both"
+trace >/dev/null
+
 step "T1: the third of four pre_patch fails"
 ok "it loads" lp a states=1,2,3,4 fail=3 wait=1
 says "r17_t1 the errno is the callback's" "tructure needs cleaning" \

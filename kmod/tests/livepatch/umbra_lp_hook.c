@@ -51,6 +51,12 @@ static int policy_set(const char *val, const struct kernel_param *kp)
 	return kstrtouint(val, 0, (unsigned int *)&hooks[0].policy);
 }
 
+/* 2: the replacement is handed the shadow, which it does not look at. */
+static int pass_set(const char *val, const struct kernel_param *kp)
+{
+	return kstrtouint(val, 0, &hooks[0].shadow_argument);
+}
+
 static atomic_t traced = ATOMIC_INIT(0);
 
 static void notrace count_call(unsigned long ip, unsigned long parent_ip,
@@ -131,6 +137,12 @@ static const struct kernel_param_ops policy_param = {
 };
 module_param_cb(policy, &policy_param, NULL, 0200);
 MODULE_PARM_DESC(policy, "the hook's policy");
+
+static const struct kernel_param_ops pass_param = {
+	.set = pass_set,
+};
+module_param_cb(pass, &pass_param, NULL, 0200);
+MODULE_PARM_DESC(pass, "which argument of the replacement is the shadow's address");
 
 static const struct kernel_param_ops tracer_param = {
 	.set = tracer_set,
