@@ -544,7 +544,8 @@ int __umbra_enable_patch(struct umbra_patch *patch, unsigned int abi);
  * Return: 0, or
  * -EINVAL: a state id is zero or twice in the patch, names of one state
  *	disagree, a hook names no state of the patch, lacks its symbol or
- *	replacement, or hooks what the trampoline itself needs;
+ *	replacement, or hooks Umbra itself or what the trampoline needs, a
+ *	target's name has a '-' in it;
  * -EEXIST: the patch, or one of this name, is already enabled;
  * -ENOENT: a symbol is unknown;
  * -EOPNOTSUPP: a function cannot be traced: it is notrace or assembly;

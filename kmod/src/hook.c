@@ -87,7 +87,7 @@ static struct module *umbra_module_hold(unsigned long find, unsigned long addr)
  * is held meanwhile.
  *
  * Return: 0, -ENOENT, -EOPNOTSUPP if it cannot be traced, -EINVAL for a function
- * that the trampoline needs, -ENOMEM.
+ * that the trampoline needs or that is our own, -ENOMEM.
  */
 int umbra_c_resolve(const char *symbol, unsigned long *addr)
 {
@@ -99,6 +99,9 @@ int umbra_c_resolve(const char *symbol, unsigned long *addr)
 			 symbol) >= 0)
 		return -EINVAL;
 	ret = umbra_resolve(symbol, addr);
+	/* A decision may call it, and so may taking a hook off. */
+	if (!ret && within_module(*addr, THIS_MODULE))
+		return -EINVAL;
 	if (ret != -EOPNOTSUPP || !umbra_is_module_addr(*addr))
 		return ret;
 

@@ -386,7 +386,7 @@ void umbra_c_seq_write(struct seq_file *m, const u8 *text, size_t len)
 static DEFINE_PER_CPU(struct umbra_counters, umbra_percpu);
 
 /* Called by a decision, with preemption off. */
-void umbra_c_count(bool hit, bool diverted)
+notrace void umbra_c_count(bool hit, bool diverted)
 {
 	if (hit)
 		this_cpu_inc(umbra_percpu.hit);

@@ -285,6 +285,14 @@ static bool bad_hook_that_lacks_something(void)
 	return true;
 }
 
+static bool bad_function_of_umbra_itself(void)
+{
+	fresh();
+	hook_a.symbol = "umbra_replacement_begin";
+	CHECK(refused(&patch_a, -EINVAL) && calls == 0);
+	return true;
+}
+
 static bool r2_bad_zero_id(void)
 {
 	fresh();
@@ -482,6 +490,7 @@ const struct umbra_test umbra_patch_tests[] = {
 	TEST(bad_unknown_symbol),
 	TEST(bad_function_that_cannot_be_traced),
 	TEST(bad_hook_that_lacks_something),
+	TEST(bad_function_of_umbra_itself),
 	TEST(r2_bad_zero_id),
 	TEST(r3_bad_duplicate_id),
 	TEST(bad_already_enabled),

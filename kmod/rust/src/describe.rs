@@ -273,7 +273,9 @@ unsafe fn describe_hook(patch: Name, hook: &CHook) -> Result<(usize, Name, Targe
         Errno::EINVAL => {
             return Err(invalid(
                 patch.as_str(),
-                format_args!("{shown} cannot be hooked: the trampoline itself calls it"),
+                format_args!(
+                    "{shown} cannot be hooked: it is Umbra's own, or the trampoline calls it"
+                ),
             ));
         }
         Errno::ENOMEM => return Err(no_memory(patch)),
