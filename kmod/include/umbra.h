@@ -550,7 +550,9 @@ int __umbra_enable_patch(struct umbra_patch *patch, unsigned int abi);
  * -ENOENT: a symbol is unknown;
  * -EOPNOTSUPP: a function cannot be traced: it is notrace or assembly;
  * -EBUSY: a function is hooked by another patch that stays enabled, or by
- *	someone else's direct call;
+ *	someone else's direct call; the sysctl kernel.ftrace_enabled is 0; a
+ *	livepatch's transition runs; @patch replaces and a livepatch is enabled;
+ *	a state's clean-up waits since a forced transition;
  * -EPERM: a state that would go blocks its disabling;
  * -ENOSPC: all hook slots are in use; -EOVERFLOW: a state's users are;
  * -ENOMEM, -ENODEV (the module is going away), -EDEADLK (from a callback),

@@ -22,6 +22,25 @@ DEFINE_STATIC_SRCU(umbra_replacements);
 static struct ftrace_ops umbra_ops[UMBRA_SLOTS];
 
 /*
+ * The sysctl kernel.ftrace_enabled would switch hooks off without a word. It is
+ * refused while ftrace_ops with the flag PERMANENT are registered. Those of a
+ * direct call cannot have it before 7.x, for ftrace sets their flags; so this one
+ * is registered while there are hooks, on a function that nobody calls.
+ */
+static struct ftrace_ops umbra_keep_ops;
+static unsigned int umbra_kept;
+
+static noinline void umbra_keep_here(void)
+{
+	barrier();
+}
+
+static void notrace umbra_keep_func(unsigned long ip, unsigned long parent_ip,
+				    struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+}
+
+/*
  * Functions that umbra_decide() calls: hooking one would make it call itself
  * without end.
  */
@@ -162,25 +181,64 @@ int umbra_c_entry(unsigned long addr, unsigned long *entry)
 	return 0;
 }
 
+/* One hook more that ftrace must not be switched off under. */
+static int umbra_keep(void)
+{
+	struct ftrace_ops *ops = &umbra_keep_ops;
+	unsigned long ip;
+	int ret;
+
+	if (umbra_kept++)
+		return 0;
+	memset(ops, 0, sizeof(*ops));
+	ops->func = umbra_keep_func;
+	ops->flags = FTRACE_OPS_FL_PERMANENT;
+	ret = umbra_c_entry((unsigned long)umbra_keep_here, &ip);
+	if (!ret)
+		ret = ftrace_set_filter_ip(ops, ip, 0, 0);
+	if (!ret)
+		ret = register_ftrace_function(ops);
+	if (!ret)
+		return 0;
+	umbra_kept = 0;
+	ftrace_free_filter(ops);
+	umbra_refused_err("ftrace cannot be kept on (%d); -EBUSY means that the sysctl kernel.ftrace_enabled is 0",
+			  ret);
+	return ret;
+}
+
+static void umbra_unkeep(void)
+{
+	if (--umbra_kept)
+		return;
+	WARN_ON_ONCE(unregister_ftrace_function(&umbra_keep_ops));
+	ftrace_free_filter(&umbra_keep_ops);
+}
+
 /**
  * umbra_c_attach - put a slot's trampoline on a function
  * @slot: a free slot
  * @addr: from umbra_c_resolve()
  *
  * Return: 0; -EOPNOTSUPP if ftrace has no call there; -EBUSY if another direct
- * call is; -ENOMEM.
+ * call is, or ftrace was switched off; -ENOMEM.
  */
 int umbra_c_attach(u32 slot, unsigned long addr)
 {
 	struct ftrace_ops *ops = &umbra_ops[slot];
 	int ret;
 
+	ret = umbra_keep();
+	if (ret)
+		return ret;
 	/* ftrace leaves pointers of the last use behind. */
 	memset(ops, 0, sizeof(*ops));
 	ops->ops_func = umbra_ops_func;
 	ret = ftrace_set_filter_ip(ops, addr, 0, 0);
-	if (ret)
+	if (ret) {
+		umbra_unkeep();
 		return ret == -ENOMEM ? ret : -EOPNOTSUPP;
+	}
 
 	/* Read by replacements only, and none runs before the slot opens. */
 	umbra_slots[slot].original = umbra_behind_call(addr);
@@ -188,6 +246,7 @@ int umbra_c_attach(u32 slot, unsigned long addr)
 	if (ret) {
 		ftrace_free_filter(ops);
 		umbra_c_release(slot);
+		umbra_unkeep();
 	}
 	return ret;
 }
@@ -205,6 +264,7 @@ void umbra_c_detach(u32 slot)
 	/* It can only fail for ops that are not registered. */
 	WARN_ON_ONCE(umbra_unregister_direct(ops, umbra_trampolines[slot]));
 	ftrace_free_filter(ops);
+	umbra_unkeep();
 }
 
 /**

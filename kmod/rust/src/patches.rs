@@ -241,7 +241,7 @@ impl KernelHost<'_> {
             log::error(format_args!(
                 "patch {patch}: ftrace gives us no call in {label}: {errno}{}",
                 if errno == Errno::EBUSY {
-                    "; another tracer's direct call is there"
+                    "; another tracer's direct call is there, or the sysctl kernel.ftrace_enabled is 0"
                 } else {
                     ""
                 }

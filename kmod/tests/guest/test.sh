@@ -61,6 +61,12 @@ is "the JSON has the patch, its states, their shadows and its hooks" "1 1 1 2" \
 $(json '^{"id":901,"name":"unit a","users":1,"phase":"active","open":true,"generation":[0-9]*,"live":8,"quarantined":null}') \
 $(json '^{"id":902,"live":8,"bytes":128,') \
 $(json '"patch":"umbra_unit","state":90[12],"open":true}')"
+ftrace() { # 1 or 0: whether it calls anybody
+	echo "$1" >/proc/sys/kernel/ftrace_enabled
+}
+says "ftrace is not switched off under a hook" "esource busy" ftrace 0
+is "and calls as before" 1 "$(cat /proc/sys/kernel/ftrace_enabled)"
+ftrace 1
 says "umbra.ko does not unload under a patch" "temporarily unavailable" rmmod umbra
 says "nor the patch while it is enabled" "temporarily unavailable" rmmod umbra_unit
 says "nor is it enabled twice" "File exists" unit 1
@@ -85,6 +91,13 @@ load umbra_seen exit_frees=902
 rmmod umbra_seen
 is "r96_when nobody has them any more nobody is warned" 1 "$(blind | wc -l)"
 says "nor disabled twice" "No such file" unit 0
+ok "without a hook ftrace may be switched off" ftrace 0
+says "where it is off no patch with hooks is enabled" "esource busy" unit 1
+is "and nothing of it is left" "1 0 0 " \
+	"$(grep -vc '^hits' $debug/hooks) $(live 901) $(live 902) $(cat $sysfs/patches)"
+ftrace 1
+ok "it is when ftrace is back" unit 1
+ok "and disabled" unit 0
 ok "umbra_unit unloads" rmmod umbra_unit
 clean "after no memory"
 
