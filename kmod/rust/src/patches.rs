@@ -226,11 +226,18 @@ impl KernelHost<'_> {
             // SAFETY: the author's hook; `describe` has read the name.
             let there = unsafe { ffi::umbra_c_attach_begin((*hook).symbol, function as _) };
             if there != 0 {
-                log::error(format_args!(
-                    "patch {patch}: {label} is gone, for its module was unloaded meanwhile"
-                ));
+                let errno = Errno(there);
+                if errno == Errno::ENOENT {
+                    log::error(format_args!(
+                        "patch {patch}: {label} is gone, for its module was unloaded meanwhile"
+                    ));
+                } else {
+                    log::error(format_args!(
+                        "patch {patch}: {label} cannot be looked up a second time: {errno}"
+                    ));
+                }
                 self.unattach(switch, function);
-                return Err(Errno::ENOENT);
+                return Err(errno);
             }
             // SAFETY: the record keeps the target until the patch is removed,
             // which is after the switch that takes the hook away, or until the
