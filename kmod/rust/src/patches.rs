@@ -403,6 +403,15 @@ impl Host for KernelHost<'_> {
                     patch.name
                 ));
             }
+            Event::Disagrees {
+                patch,
+                state,
+                other,
+                what,
+            } => log::warn(format_args!(
+                "{}: state {} ({}) is not described as by {other}, which has it too: {what} differs",
+                patch.name, state.id, state.name
+            )),
             Event::Gate(state, open) => self.slots.gate(state.id, open),
             Event::Called {
                 patch,

@@ -302,8 +302,12 @@ is "it is as it was" "1 0 a 4" \
 says "r70 nor replaced by one without the state" "not permitted" lp c replace=1
 is "r70 the new one is not there" "umbra_lp_a" "$(cat $sysfs/patches)"
 ok "B unloads" gone b
+said >/dev/null
 ok "r71 one with the state may replace it" lp b states=1 replace=1
 over b
+is "r5 in what the two differ is told" \
+	"umbra_lp_b: state 1 (s1) is not described as by umbra_lp_a, which has it too: block_disable differs" \
+	"$(dmesg | sed -n 's/^.*\] umbra: \(.*differs\)$/\1/p')"
 is "r10_r71 nothing runs: the duty is handed on" "" "$(trace)"
 ok "r71 and be disabled" off b
 is "r10_r71 by its own callbacks" "b1.pre_unpatch b1.post_unpatch" "$(trace)"
