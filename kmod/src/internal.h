@@ -24,6 +24,9 @@ struct umbra_target;
 #define UMBRA_LIVEPATCH_BEGUN		1
 #define UMBRA_LIVEPATCH_REVERSE		2
 
+/* Beside LOGLEVEL_*: a warning that anybody's code may cause as often as it likes. */
+#define UMBRA_LOGLEVEL_OFTEN		100
+
 /* One hook's place: what the trampoline of the same index reads. */
 struct umbra_slot {
 	/* NULL: closed, the call goes on to the original. */

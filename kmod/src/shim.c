@@ -366,6 +366,9 @@ void umbra_c_log(int level, const u8 *text, size_t len)
 		pr_err("umbra: %.*s\n", (int)len, text);
 		break;
 	case LOGLEVEL_WARNING:
+		pr_warn("umbra: %.*s\n", (int)len, text);
+		break;
+	case UMBRA_LOGLEVEL_OFTEN:
 		pr_warn_ratelimited("umbra: %.*s\n", (int)len, text);
 		break;
 	case LOGLEVEL_EMERG:

@@ -96,6 +96,8 @@ pub(crate) const EMERG: c_int = 0;
 pub(crate) const ERR: c_int = 3;
 pub(crate) const WARNING: c_int = 4;
 pub(crate) const INFO: c_int = 6;
+/// `UMBRA_LOGLEVEL_OFTEN`.
+pub(crate) const OFTEN: c_int = 100;
 
 // SAFETY: declared as src/internal.h declares them.
 unsafe extern "C" {

@@ -65,6 +65,11 @@ pub(crate) fn warn(args: fmt::Arguments<'_>) {
     log(ffi::WARNING, args);
 }
 
+/// The same, where somebody's code decides how often: some of it is dropped.
+pub(crate) fn warn_often(args: fmt::Arguments<'_>) {
+    log(ffi::OFTEN, args);
+}
+
 /// What failed.
 pub(crate) fn error(args: fmt::Arguments<'_>) {
     log(ffi::ERR, args);

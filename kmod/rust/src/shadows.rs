@@ -233,7 +233,7 @@ fn warn_if_used(id: u64) {
         .rev()
         .find(|p| p.states.iter().any(|s| s.id == id));
     if let Some(patch) = user {
-        log::warn(format_args!(
+        log::warn_often(format_args!(
             "the shadows of state {id} ({}) are freed while {} has it; leave them to the state, or free in post_unpatch",
             state.name, patch.name
         ));
