@@ -368,7 +368,10 @@ struct umbra_state_callbacks {
  * @target: the module whose objects have the state's shadows, or NULL. When it
  *	unloads, its exit function has returned and its memory is still there,
  *	they are freed, shadow_dtor included; the callbacks do not run. So an
- *	object at the same address never inherits one.
+ *	object at the same address never inherits one. The name is the one of
+ *	/proc/modules: kvm_intel, not kvm-intel. No callback of a patch that
+ *	names a module may load it: if its init fails, that waits for us while
+ *	the callback waits for it.
  */
 struct umbra_state {
 	unsigned long id;
@@ -577,8 +580,9 @@ static inline int umbra_enable_patch(struct umbra_patch *patch)
  * that somebody else holds one.
  *
  * Context: process, may sleep for seconds. Not from a state's callback.
- * Return: 0, or -ENOENT (not enabled), -EPERM (a state blocks it), -ENOMEM,
- * -EDEADLK (from a callback).
+ * Return: 0, or -ENOENT (not enabled), -EPERM (a state blocks it), -EBUSY (a
+ * livepatch's transition runs), -EINVAL (it is a livepatch: that is disabled by
+ * its file in /sys/kernel/livepatch), -ENOMEM, -EDEADLK (from a callback).
  */
 int umbra_disable_patch(struct umbra_patch *patch);
 

@@ -35,7 +35,8 @@ UMBRA_SHOW(json);
 static ssize_t patches_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
-	return umbra_rs_list_patches(buf, PAGE_SIZE);
+	/* sysfs takes a whole page for a mistake. */
+	return umbra_rs_list_patches(buf, PAGE_SIZE - 1);
 }
 
 static ssize_t disable_store(struct kobject *kobj, struct kobj_attribute *attr,

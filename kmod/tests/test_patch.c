@@ -272,6 +272,9 @@ static bool bad_hook_that_lacks_something(void)
 	hook_a.symbol = "rcu_is_watching";
 	CHECK(refused(&patch_a, -EINVAL));
 	fresh();
+	states_a[0].target = "kvm-intel";
+	CHECK(refused(&patch_a, -EINVAL));
+	fresh();
 	hook_a.argument = 6;
 	CHECK(refused(&patch_a, -EINVAL));
 	fresh();

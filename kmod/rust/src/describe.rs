@@ -152,6 +152,19 @@ pub(crate) unsafe fn describe(patch: *mut CPatch) -> Result<(Patch, Record), Err
     let mut watched = Vec::new();
     for state in states {
         if !state.target.is_null() {
+            // SAFETY: the caller's.
+            let module = unsafe { text(state.target) };
+            if module.contains(&b'-') {
+                return Err(invalid(
+                    name.as_str(),
+                    format_args!(
+                        "state {} has the target \"{}\", but the kernel writes '_' for '-' in a \
+                         module's name",
+                        state.id,
+                        core::str::from_utf8(module).unwrap_or("(not text)")
+                    ),
+                ));
+            }
             watched.try_reserve(1).map_err(|_| no_memory(name))?;
             // SAFETY: the caller's; it stays in place as long as the record.
             let watch = unsafe { Watched::new(state.target) };
