@@ -67,6 +67,10 @@ typedef int (*umbra_shadow_ctor_t)(void *obj, void *shadow_data, void *ctor_data
  * typedef umbra_shadow_dtor_t - destructs a shadow
  * @obj: the object it belonged to; do not follow it, it may be gone
  * @shadow_data: the shadow, no longer reachable by new lookups
+ *
+ * That of umbra_free(), umbra_free_all() and of a state runs on a work queue that
+ * has WQ_MEM_RECLAIM, for it frees memory. So it must not flush an ordinary work
+ * queue or a work item on one: the kernel warns of that.
  */
 typedef void (*umbra_shadow_dtor_t)(void *obj, void *shadow_data);
 
@@ -487,6 +491,12 @@ struct umbra_hook {
 
 /**
  * umbra_replacement_begin - first thing in a replacement that may sleep
+ *
+ * Who disables or replaces a patch waits for umbra_replacement_end() while it
+ * holds the lock of the control path. So nothing that takes that lock, directly
+ * or by waiting for somebody who does, may be called between the two: no enabling
+ * or disabling of patches and livepatches, no umbra_gate_get() (get the gate in
+ * the module's init), no loading or unloading of a module that a patch is about.
  *
  * Context: any but NMI; does not sleep.
  * Return: a cookie for umbra_replacement_end().
