@@ -22,8 +22,15 @@
 
 #include "internal.h"
 
-/* Held around each constructor and destructor, and what has to be one with it. */
-static DEFINE_RAW_SPINLOCK(umbra_klp_lock);
+/*
+ * Held around each constructor and destructor, and what has to be one with it. A
+ * spinlock_t as the stock one, so that they may take one too. Where that sleeps
+ * it cannot be taken in a section with interrupts off, as we do.
+ */
+#ifdef CONFIG_PREEMPT_RT
+#error "the drop-in for klp_shadow_*() does not work with CONFIG_PREEMPT_RT"
+#endif
+static DEFINE_SPINLOCK(umbra_klp_lock);
 
 /* What a pair is constructed with. */
 struct umbra_klp_new {
@@ -45,15 +52,15 @@ static int umbra_klp_construct(void *obj, void *shadow_data, void *arg)
 	 * taken before that one was detached, and we were let in by it being
 	 * detached, so we see the lock held or the destructor done.
 	 */
-	if (!new->ctor && !raw_spin_is_locked(&umbra_klp_lock))
+	if (!new->ctor && !raw_spin_is_locked(spinlock_check(&umbra_klp_lock)))
 		return 0;
 
-	raw_spin_lock_irqsave(&umbra_klp_lock, flags);
+	spin_lock_irqsave(&umbra_klp_lock, flags);
 	if (new->ctor) {
 		new->called = true;
 		new->ret = new->ctor(obj, shadow_data, new->ctor_data);
 	}
-	raw_spin_unlock_irqrestore(&umbra_klp_lock, flags);
+	spin_unlock_irqrestore(&umbra_klp_lock, flags);
 	return new->ret;
 }
 
@@ -171,9 +178,9 @@ void umbra_klp_shadow_free(void *obj, unsigned long id, klp_shadow_dtor_t dtor)
 		umbra_shadow_free(obj, id, NULL);
 		return;
 	}
-	raw_spin_lock_irqsave(&umbra_klp_lock, flags);
+	spin_lock_irqsave(&umbra_klp_lock, flags);
 	umbra_shadow_free(obj, id, dtor);
-	raw_spin_unlock_irqrestore(&umbra_klp_lock, flags);
+	spin_unlock_irqrestore(&umbra_klp_lock, flags);
 }
 EXPORT_SYMBOL_GPL(umbra_klp_shadow_free);
 
