@@ -43,7 +43,9 @@
 #include "compat.h"
 #include "internal.h"
 
-#if IS_ENABLED(CONFIG_LIVEPATCH)
+#if !IS_ENABLED(CONFIG_LIVEPATCH)
+#error "umbra.ko needs a kernel with CONFIG_LIVEPATCH"
+#endif
 
 typedef ssize_t (*umbra_store_t)(struct kobject *kobj,
 				 struct kobj_attribute *attr,
@@ -352,16 +354,3 @@ void umbra_livepatch_exit(void)
 	synchronize_srcu(&umbra_livepatch_calls);
 	synchronize_rcu_tasks();
 }
-
-#else /* !CONFIG_LIVEPATCH */
-
-bool umbra_c_livepatch_forced(struct umbra_patch *patch)
-{
-	return false;
-}
-
-void umbra_livepatch_exit(void)
-{
-}
-
-#endif /* CONFIG_LIVEPATCH */
