@@ -73,4 +73,17 @@ impl Payload {
             .get(obj, &guard)
             .map(|data| unsafe { Self::read(data) })
     }
+
+    /// Looks some up at once and reads them.
+    #[must_use]
+    pub fn look_many<P: Platform, const N: usize>(
+        table: &Table<P>,
+        objs: [usize; N],
+    ) -> [Option<u64>; N] {
+        let guard = table.platform().pin();
+        let mut found = [None; N];
+        table.get_many(&objs, &mut found, &guard);
+        // SAFETY: under the guard.
+        found.map(|data| data.map(|data| unsafe { Self::read(data) }))
+    }
 }

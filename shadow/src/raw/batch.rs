@@ -2,24 +2,25 @@
 //! wait for at the same time.
 //!
 //! ```text
-//!  for all: hash, find the line, prefetch its head
-//!  for all: match the head, prefetch the slot of the first match
-//!  for all: prefetch the entry of that slot
-//!  for all: look
+//!  for all: hash, find the line, ask for its head and its slots
+//!  for all: match the head: the first match's slot, or nothing, or unsure
+//!  for all: read the slot, ask for its entry
+//!  for all: see that it is the object's and live; else look as `get_slowly` does
 //! ```
-//! The last step is the lookup of one object as it always is, and alone decides;
-//! those before it only make it fast.
+//! Each object's lookup is [`get`](Body::get), step for step, with other objects' steps
+//! in between. What it has found stays where it is under the caller's guard, and
+//! everything that it decides by was read in the call.
 
 use core::ptr::NonNull;
 
 use super::body::Body;
-use super::line::{Head, Search, fingerprint};
+use super::find::Glimpse;
+use super::line::fingerprint;
 use super::type_core::Core;
 use crate::platform::Platform;
-use crate::sync::Ordering;
 
 /// Lookups in flight. More than the processor has line buffers for gains little,
-/// and 32 of them need no more than 512 bytes of stack.
+/// and 32 of them need no more than 1,280 bytes of stack.
 pub(crate) const BATCH: usize = 32;
 
 /// Asks for the line that `p` is in.
@@ -53,38 +54,43 @@ impl<P: Platform> Body<P> {
         objs: &[usize],
         found: &mut [Option<NonNull<u8>>],
     ) {
-        let mut glances = [None; BATCH];
-        for (glance, &obj) in glances.iter_mut().zip(objs) {
-            *glance = self.glance(core.hash(obj));
-            if let Some((line, _)) = *glance {
-                prefetch(line.head);
-            }
-        }
-        let mut slots = [None; BATCH];
-        for ((slot, glance), &obj) in slots.iter_mut().zip(&glances).zip(objs) {
-            if let Some((line, _)) = *glance {
-                // Relaxed: a guess, which nothing is read through.
-                let head = Head(line.head.load(Ordering::Relaxed));
-                *slot = head
-                    .matches(fingerprint(core.hash(obj)), &Search::NEW)
-                    .first(line.slots);
-                if let Some(slot) = *slot {
-                    prefetch(slot);
-                }
-            }
-        }
-        for slot in slots.iter().flatten() {
-            // Relaxed: as above.
-            prefetch(slot.load(Ordering::Relaxed));
-        }
-        for ((glance, &obj), found) in glances.iter().zip(objs).zip(found) {
+        let mask = self.mask_now();
+        let mut lines = [None; BATCH];
+        for (line, &obj) in lines.iter_mut().zip(objs) {
             let hash = core.hash(obj);
-            // SAFETY: the caller's contract.
-            *found = unsafe {
-                match *glance {
-                    Some((line, mask)) if obj != 0 => self.get_at(core, line, mask, hash, obj),
-                    _ => Self::get_slowly(core, obj, self),
-                }
+            if let Some(its) = self.glance_around(hash, mask) {
+                prefetch(its.head);
+                *line = Some((its, fingerprint(hash)));
+            }
+        }
+        let mut unsure: u32 = 0;
+        let mut slots = [None; BATCH];
+        for (i, (&obj, slot)) in objs.iter().zip(&mut slots).enumerate() {
+            let glimpse = lines[i].map_or(Glimpse::Unsure, |(line, print)| {
+                self.glimpse(core, line, mask, print)
+            });
+            match glimpse {
+                Glimpse::Slot(its) => *slot = Some(its),
+                // The address 0 has no place in a line.
+                Glimpse::Nothing if obj != 0 => {}
+                Glimpse::Nothing | Glimpse::Unsure => unsure |= 1 << i,
+            }
+        }
+        let mut entries = [None; BATCH];
+        for (entry, slot) in entries.iter_mut().zip(slots) {
+            if let Some(slot) = slot {
+                // SAFETY: reached from the body under the guard; its lane was taken.
+                *entry = unsafe { Self::entry_in(slot) };
+                prefetch(entry.map_or(core::ptr::null(), |entry| entry.as_ptr().cast_const()));
+            }
+        }
+        for (i, (&obj, found)) in objs.iter().zip(found).enumerate() {
+            let it = entries[i].filter(|entry| entry.obj() == obj && entry.is_live());
+            *found = match it {
+                Some(entry) => Some(entry.data()),
+                None if slots[i].is_none() && unsure & 1 << i == 0 => None,
+                // SAFETY: the caller's contract.
+                None => unsafe { Self::get_slowly(core, obj, self) },
             };
         }
     }

@@ -15,18 +15,26 @@ use super::type_core::Core;
 use crate::platform::Platform;
 use crate::sync::{AtomicPtr, Ordering};
 
+/// What the head of an object's line says of it.
+#[derive(Clone, Copy)]
+pub(super) enum Glimpse<'a> {
+    /// There is nothing, unless the object is `NULL`, which has no place in a line.
+    Nothing,
+    /// It is there if this, the first that is alike, has it.
+    Slot(&'a AtomicPtr<Header>),
+    /// Its line is extended, or being replaced.
+    Unsure,
+}
+
 impl<P: Platform> Body<P> {
-    /// The line of a hash by the mask in force, if its slot has a segment; it may
-    /// be one heir too far to the left, unless the mask is still the same after.
+    /// The line of a hash by this mask, if its slot has a segment; it may be one heir too
+    /// far to the left, unless the mask is [`still`](Self::still) the same after.
     #[inline(always)]
-    pub(super) fn glance(&self, hash: u64) -> Option<(Line<'_>, usize)> {
-        // Acquire: pairs with the exchange in `publish`: `near` has a page if this needs one.
-        let mask = self.mask.load(Ordering::Acquire);
-        let tagged = self.slot_value(hash, mask);
+    fn glance(&self, hash: u64, mask: usize) -> Option<Line<'_>> {
+        let (segment, _) = Self::untagged(self.slot_value(hash, mask));
         // SAFETY: found in the directory under the caller's guard, which outlives
         // the borrow of the body.
-        let segment = unsafe { Self::untagged(tagged).0.as_ref() }?;
-        let line = segment.line(hash);
+        let line = unsafe { segment.as_ref() }?.line(hash);
         if !cfg!(target_os = "none") {
             // A hit waits for head and slot together (seven slots of eight: the
             // others are over the edge of a cache line). In the kernel nearly all
@@ -34,7 +42,32 @@ impl<P: Platform> Body<P> {
             // is worth more.
             prefetch(&line.slots[LANES.min(3) - 1]);
         }
-        Some((line, mask))
+        Some(line)
+    }
+
+    /// The same where the slot has none, by its parent's: the hash's segment was not split
+    /// as often as others. So it is with half of them while all are split one after the
+    /// other.
+    #[inline]
+    fn glance_above(&self, hash: u64, mask: usize) -> Option<Line<'_>> {
+        let line = self.glance(hash, mask >> 1)?;
+        // A first heir is published after its sibling, which would stand here: so that
+        // was none, but the parent.
+        self.slot_value(hash, mask).is_null().then_some(line)
+    }
+
+    /// The line of a hash by this mask, as [`glance`](Self::glance), wherever it is.
+    #[inline(always)]
+    pub(super) fn glance_around(&self, hash: u64, mask: usize) -> Option<Line<'_>> {
+        self.glance(hash, mask)
+            .or_else(|| self.glance_above(hash, mask))
+    }
+
+    /// The mask in force, for a [`glance`](Self::glance).
+    #[inline(always)]
+    pub(super) fn mask_now(&self) -> usize {
+        // Acquire: pairs with the exchange in `publish`: `near` has a page if this needs one.
+        self.mask.load(Ordering::Acquire)
     }
 
     /// Whether a glance with this mask was at the right line.
@@ -53,9 +86,10 @@ impl<P: Platform> Body<P> {
     #[inline(always)]
     pub(super) unsafe fn get(&self, core: &Core<P>, obj: usize) -> Option<NonNull<u8>> {
         let hash = core.hash(obj);
-        match self.glance(hash) {
+        let mask = self.mask_now();
+        match self.glance(hash, mask) {
             // SAFETY: the caller's contract.
-            Some((line, mask)) => unsafe { self.get_at(core, line, mask, hash, obj) },
+            Some(line) => unsafe { self.get_at(core, line, mask, hash, obj) },
             // SAFETY: as above.
             None => unsafe { Self::get_slowly(core, obj, self) },
         }
@@ -66,7 +100,7 @@ impl<P: Platform> Body<P> {
     /// # Safety
     /// As [`get`](Self::get); the glance was under the same guard.
     #[inline(always)]
-    pub(super) unsafe fn get_at(
+    unsafe fn get_at(
         &self,
         core: &Core<P>,
         line: Line<'_>,
@@ -74,30 +108,44 @@ impl<P: Platform> Body<P> {
         hash: u64,
         obj: usize,
     ) -> Option<NonNull<u8>> {
-        // Acquire: pairs with the commits: the slots of the taken lanes are visible, which
-        // were null until they were claimed, and what an extended line has in the attic.
-        let head = Head(line.head.load(Ordering::Acquire));
-        match head
-            .matches(fingerprint(hash), &core.search)
-            .first(line.slots)
-        {
+        match self.glimpse(core, line, mask, fingerprint(hash)) {
             // Nearly always there is one, and it is the one, or there is none.
-            Some(slot) => {
+            Glimpse::Slot(slot) => {
                 // SAFETY: reached from the body under the guard.
                 if let Some(entry) = unsafe { Self::met(slot, obj, Entry::is_live) } {
                     return Some(entry.data());
                 }
             }
             // The address 0 has no place in a line.
-            None if !head.is_extended() && self.still(mask) && obj != 0 => return None,
-            None => {}
+            Glimpse::Nothing if obj != 0 => return None,
+            Glimpse::Nothing | Glimpse::Unsure => {}
         }
         // SAFETY: the caller's contract.
         unsafe { Self::get_slowly(core, obj, self) }
     }
 
-    /// [`get`](Self::get), out of line: few variables, a split under way, an extended
-    /// line, another object's entry that is alike, or the address 0.
+    /// What the head of a line says that a [`glance`](Self::glance) with this mask found.
+    #[inline(always)]
+    pub(super) fn glimpse<'a>(
+        &self,
+        core: &Core<P>,
+        line: Line<'a>,
+        mask: usize,
+        fingerprint: u64,
+    ) -> Glimpse<'a> {
+        // Acquire: pairs with the commits: the slots of the taken lanes are visible, which
+        // were null until they were claimed, and what an extended line has in the attic.
+        let head = Head(line.head.load(Ordering::Acquire));
+        match head.matches(fingerprint, &core.search).first(line.slots) {
+            Some(slot) => Glimpse::Slot(slot),
+            None if !head.is_extended() && self.still(mask) => Glimpse::Nothing,
+            None => Glimpse::Unsure,
+        }
+    }
+
+    /// [`get`](Self::get), out of line: few variables, a segment that was not split as often
+    /// as others, a split under way, an extended line, another object's entry that is alike,
+    /// or the address 0.
     ///
     /// # Safety
     /// As [`get`](Self::get).
@@ -113,7 +161,19 @@ impl<P: Platform> Body<P> {
             return unsafe { body.get_null() }.map(Entry::data);
         }
         // Computed anew, so that a lookup that ends early need not keep it.
-        let hash = core.hash(obj);
+        let (hash, mask) = (core.hash(obj), body.mask_now());
+        if let Some(line) = body.glance_above(hash, mask) {
+            match body.glimpse(core, line, mask, fingerprint(hash)) {
+                Glimpse::Nothing => return None,
+                Glimpse::Slot(slot) => {
+                    // SAFETY: reached from the body under the guard.
+                    if let Some(entry) = unsafe { Self::met(slot, obj, Entry::is_live) } {
+                        return Some(entry.data());
+                    }
+                }
+                Glimpse::Unsure => {}
+            }
+        }
         let lines = body.lines(hash);
         let line = lines.line(hash);
         // Acquire: as in `get`.
@@ -252,6 +312,17 @@ impl<P: Platform> Body<P> {
         obj: usize,
         wanted: impl Fn(Entry) -> bool,
     ) -> Option<Entry> {
+        // SAFETY: the caller's contract.
+        let entry = unsafe { Self::entry_in(slot) }?;
+        (entry.obj() == obj && wanted(entry)).then_some(entry)
+    }
+
+    /// What stands in a slot. (Always something, save under the model checkers.)
+    ///
+    /// # Safety
+    /// As [`look`](Self::look); the slot's lane was seen taken.
+    #[inline(always)]
+    pub(super) unsafe fn entry_in(slot: &AtomicPtr<Header>) -> Option<Entry> {
         // Acquire: pairs with the claim of the slot, which may be younger than the
         // head: the entry's contents are visible.
         let slot = slot.load(Ordering::Acquire);
@@ -262,7 +333,6 @@ impl<P: Platform> Body<P> {
             return None;
         }
         // SAFETY: reached from the body under the guard.
-        let entry = unsafe { Entry::of(slot) };
-        (entry.obj() == obj && wanted(entry)).then_some(entry)
+        Some(unsafe { Entry::of(slot) })
     }
 }

@@ -1,0 +1,214 @@
+//! Models of lookups of several objects at once, whose steps others come between, and
+//! of lookups in a segment that was not split as often as others.
+
+use loom::thread;
+use umbra_loom::{
+    Payload, Rcu, Tracked, ensure, explore, finish, free, free_all, objects, quick, spawn,
+    with_table,
+};
+use umbra_shadow::Table;
+
+const A: usize = 0x1000;
+const B: usize = 0x2000;
+const C: usize = 0x3000;
+
+/// G1, G8: what a batch has found, and reads at its end, is not destroyed meanwhile.
+#[test]
+fn g1_get_many_against_free() {
+    explore("get_many | free", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
+            let frees = spawn(table, |t| assert!(free(t, A)));
+            let [a, b] = Payload::look_many(table, [A, B]);
+            assert!(matches!(a, None | Some(1)));
+            assert_eq!(b, Some(2), "always there");
+            frees.join().unwrap();
+            assert_eq!(Payload::look_many(table, [A, B]), [None, Some(2)]);
+        });
+    });
+}
+
+/// R34: what the constructor stored is visible to a batch that finds the variable.
+#[test]
+fn r34_get_many_against_alloc() {
+    explore("get_many | alloc", None, || {
+        with_table(|table| {
+            let put = spawn(table, |t| assert!(Payload::put(t, A, 1)));
+            let [a, b] = Payload::look_many(table, [A, B]);
+            assert!(matches!(a, None | Some(1)));
+            assert_eq!(b, None, "never there");
+            put.join().unwrap();
+            assert_eq!(Payload::look_many(table, [B, A]), [None, Some(1)]);
+        });
+    });
+}
+
+/// G3: an object's second life, with another's beside it. A segment, so that a batch does
+/// not leave at once for the slow way.
+#[test]
+fn g3_get_many_against_free_and_alloc() {
+    explore("get_many | free, get_or_alloc", quick(3), || {
+        with_table(|table| {
+            for (obj, value) in [(A, 1), (B, 2)] {
+                assert!(Payload::put(table, obj, value));
+            }
+            assert!(table.stats().lines > 1, "past the root");
+            let anew = spawn(table, |t| {
+                assert!(free(t, A));
+                assert_eq!(ensure(t, A, 3), 3);
+            });
+            let [a, b] = Payload::look_many(table, [A, B]);
+            assert!(matches!(a, None | Some(1 | 3)));
+            assert_eq!(b, Some(2), "always there");
+            anew.join().unwrap();
+            assert_eq!(Payload::look_many(table, [A, B]), [Some(3), Some(2)]);
+        });
+    });
+}
+
+/// G6: each step of a batch may be in another segment's time.
+#[test]
+fn g6_get_many_against_growth() {
+    explore("get_many | alloc with growth", Some(3), || {
+        with_table(|table| {
+            for obj in 1..3 {
+                assert!(Payload::put(table, obj * 0x40, obj as u64));
+            }
+            let put = spawn(table, |t| {
+                let before = t.stats().splits;
+                for obj in 3..5 {
+                    assert!(Payload::put(t, obj * 0x40, obj as u64));
+                }
+                assert!(t.stats().splits > before, "a segment is split");
+            });
+            let [one, four, two] = Payload::look_many(table, [0x40, 0x100, 0x80]);
+            assert_eq!((one, two), (Some(1), Some(2)), "always there");
+            assert!(matches!(four, None | Some(4)));
+            put.join().unwrap();
+        });
+    });
+}
+
+/// G7: of a batch too, nothing that was there before a free_all is seen after it.
+#[test]
+fn g7_get_many_against_free_all() {
+    explore("get_many | free_all", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
+            let all = spawn(table, free_all);
+            let [a, b] = Payload::look_many(table, [A, B]);
+            assert!(matches!(a, None | Some(1)) && matches!(b, None | Some(2)));
+            assert_eq!(a.is_some(), b.is_some(), "a batch has one body");
+            all.join().unwrap();
+            assert_eq!(Payload::look_many(table, [A, B]), [None, None]);
+        });
+    });
+}
+
+/// G9: a batch in a type that gives its lines back.
+#[test]
+fn g9_get_many_against_shrink() {
+    explore("get_many | shrink", None, || {
+        with_table(|table| {
+            assert!(Payload::put(table, A, 1) && Payload::put(table, B, 2));
+            assert!(free(table, A) && table.stats().lines > 1);
+            let freeing = spawn(table, |t| assert!(free(t, B)));
+            let [a, b] = Payload::look_many(table, [A, B]);
+            assert!(a.is_none() && matches!(b, None | Some(2)));
+            freeing.join().unwrap();
+        });
+    });
+}
+
+/// G8: the work item runs at any time, between the steps of a batch too.
+#[test]
+fn g8_rcu_get_many_against_free_and_the_work_item() {
+    explore("rcu: get_many | free | reclaim", None, || {
+        let rcu = Rcu::new();
+        let table = rcu.table();
+        assert!(Payload::put(&table, A, 7));
+        let frees = spawn(&table, |t| assert!(free(t, A)));
+        let worker = {
+            let rcu = rcu.clone();
+            thread::spawn(move || rcu.work())
+        };
+        let [a, c] = Payload::look_many(&table, [A, C]);
+        assert!(matches!(a, None | Some(7)) && c.is_none());
+        frees.join().unwrap();
+        worker.join().unwrap();
+        finish(&rcu, table);
+    });
+}
+
+/// Segments of 2, 1 and 2 bits of the hash: the mask has two bits, and slot 2 is null, for
+/// its parent was not split as often. In that stand the two objects, of slots 2 and 0.
+fn with_a_segment_behind(f: impl Fn(&Table<Tracked>, usize, usize)) {
+    with_table(|table| {
+        let odd = objects(|hash| hash & 1 == 1).take_while(|_| table.stats().lines < 6);
+        for obj in odd {
+            assert!(Payload::put(table, obj, 1));
+        }
+        assert_eq!(table.stats().lines, 6, "slots 0, 1 and 3");
+        let behind = objects(|hash| hash & 3 == 2).next().unwrap();
+        let before = objects(|hash| hash & 3 == 0).next().unwrap();
+        assert!(Payload::put(table, behind, 2) && Payload::put(table, before, 3));
+        assert_eq!(table.stats().lines, 6, "still");
+        f(table, behind, before);
+    });
+}
+
+/// What splits the segment that is behind; alloc in it.
+fn split_it(table: &Table<Tracked>) {
+    let mut others = objects(|hash| hash & 3 == 0).skip(1);
+    while table.stats().lines == 6 {
+        assert!(Payload::put(table, others.next().unwrap(), 4));
+    }
+}
+
+/// G6: a lookup by a null slot and its parent's, while the parent is split: what it finds
+/// in the parent's slot may be the first heir, where the object is not.
+#[test]
+fn g6_get_in_a_segment_behind_against_its_split() {
+    explore("get behind | alloc with growth", Some(3), || {
+        with_a_segment_behind(|table, behind, before| {
+            let put = spawn(table, split_it);
+            assert_eq!(Payload::look(table, behind), Some(2), "always there");
+            put.join().unwrap();
+            assert_eq!(Payload::look(table, behind), Some(2));
+            assert_eq!(Payload::look(table, before), Some(3));
+        });
+    });
+}
+
+/// The same for what comes and goes, as a batch.
+#[test]
+fn g6_get_many_in_a_segment_behind_against_its_split() {
+    explore("get_many behind | alloc with growth", Some(3), || {
+        with_a_segment_behind(|table, behind, before| {
+            let put = spawn(table, move |t| {
+                split_it(t);
+                assert!(free(t, before));
+            });
+            let [two, three] = Payload::look_many(table, [behind, before]);
+            assert_eq!(two, Some(2), "always there");
+            assert!(matches!(three, None | Some(3)));
+            put.join().unwrap();
+        });
+    });
+}
+
+/// G1: a miss in a segment that is behind is one at some moment of the call.
+#[test]
+fn g1_get_in_a_segment_behind_against_alloc_and_free() {
+    explore("get behind | free, alloc", quick(3), || {
+        with_a_segment_behind(|table, behind, _| {
+            let anew = spawn(table, move |t| {
+                assert!(free(t, behind));
+                assert!(Payload::put(t, behind, 5));
+            });
+            assert!(matches!(Payload::look(table, behind), None | Some(2 | 5)));
+            anew.join().unwrap();
+            assert_eq!(Payload::look(table, behind), Some(5));
+        });
+    });
+}
