@@ -179,6 +179,12 @@ pub(crate) fn run(paths: &Paths, only: &[String], quick: bool, options: &Options
     println!("{passed} passed, {failed} failed");
 
     let bad: Vec<&str> = rows.iter().filter(|r| !r.ok).map(|r| r.step).collect();
+    // Once more: between the failure and the table there may be an hour of output, of which
+    // a CI keeps the end.
+    for Row { step, error, .. } in rows.iter().filter(|r| !r.ok) {
+        let error = error.as_deref().unwrap_or("some of its tests failed");
+        println!("\n▸ {step} failed:\n{error}");
+    }
     if bad.is_empty() {
         return Ok(());
     }
@@ -424,7 +430,10 @@ fn guests(paths: &Paths, series: &str, names: &[&str], tests: &mut Tests) -> Res
                 help: format!("kmod/tests/guest/{name}.sh has to report each test"),
             })
         });
-        // The first failure is told; the other guests run all the same.
+        // The other guests run all the same; the first failure is the step's.
+        if let (Err(_), Err(error)) = (&verdict, &told) {
+            ui::note(&error.to_string());
+        }
         verdict = verdict.and(told);
     }
     verdict

@@ -68,6 +68,10 @@ impl Machine {
         // The kernel tries its timer by waiting a few ticks, and panics when a
         // busy host gives it none.
         append.push_str(" no_timer_check");
+        // What an emulated processor does in a minute is seconds of a real one's work, and
+        // a busy host takes some of those: the kernel would call it a lockup or a stall. Who
+        // really hangs is noticed by our own watchdogs.
+        append.push_str(" watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120");
         let accel = if self.threads && !self.icount && qemu.can_use_threads() {
             "tcg,thread=multi"
         } else {

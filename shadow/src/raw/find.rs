@@ -45,15 +45,21 @@ impl<P: Platform> Body<P> {
         Some(line)
     }
 
-    /// The same where the slot has none, by its parent's: the hash's segment was not split
-    /// as often as others. So it is with half of them while all are split one after the
-    /// other.
+    /// The same where the slot has none, by its parent's, or that one's: the hash's segment
+    /// was not split as often as others. So it is with half of them while all are split one
+    /// after the other, and with most while one is far ahead.
     #[inline]
-    fn glance_above(&self, hash: u64, mask: usize) -> Option<Line<'_>> {
-        let line = self.glance(hash, mask >> 1)?;
-        // A first heir is published after its sibling, which would stand here: so that
-        // was none, but the parent.
-        self.slot_value(hash, mask).is_null().then_some(line)
+    fn glance_above(&self, hash: u64, mut mask: usize) -> Option<Line<'_>> {
+        while mask != 0 && self.slot_value(hash, mask).is_null() {
+            if let Some(line) = self.glance(hash, mask >> 1) {
+                // A first heir is published after its sibling, which would stand in the
+                // slot that had nothing: if it still has nothing, that was none, but the
+                // parent.
+                return self.slot_value(hash, mask).is_null().then_some(line);
+            }
+            mask >>= 1;
+        }
+        None
     }
 
     /// The line of a hash by this mask, as [`glance`](Self::glance), wherever it is.
@@ -91,7 +97,25 @@ impl<P: Platform> Body<P> {
             // SAFETY: the caller's contract.
             Some(line) => unsafe { self.get_at(core, line, mask, hash, obj) },
             // SAFETY: as above.
-            None => unsafe { Self::get_slowly(core, obj, self) },
+            None => unsafe { Self::get_above(core, obj, self) },
+        }
+    }
+
+    /// [`get`](Self::get), out of line, where the slot has no segment: few variables, or
+    /// a segment that was not split as often as others.
+    ///
+    /// # Safety
+    /// As [`get`](Self::get).
+    #[cold]
+    #[inline(never)]
+    unsafe fn get_above(core: &Core<P>, obj: usize, body: &Self) -> Option<NonNull<u8>> {
+        // Computed anew, so that a lookup that ends early need not keep it.
+        let (hash, mask) = (core.hash(obj), body.mask_now());
+        match body.glance_above(hash, mask) {
+            // SAFETY: the caller's contract.
+            Some(line) => unsafe { body.get_at(core, line, mask, hash, obj) },
+            // SAFETY: as above.
+            None => unsafe { Self::get_slowly(core, obj, body) },
         }
     }
 
@@ -143,9 +167,8 @@ impl<P: Platform> Body<P> {
         }
     }
 
-    /// [`get`](Self::get), out of line: few variables, a segment that was not split as often
-    /// as others, a split under way, an extended line, another object's entry that is alike,
-    /// or the address 0.
+    /// [`get`](Self::get), out of line: few variables, a split under way, an extended line,
+    /// another object's entry that is alike, or the address 0.
     ///
     /// # Safety
     /// As [`get`](Self::get).
@@ -160,20 +183,8 @@ impl<P: Platform> Body<P> {
             // SAFETY: the caller's contract.
             return unsafe { body.get_null() }.map(Entry::data);
         }
-        // Computed anew, so that a lookup that ends early need not keep it.
-        let (hash, mask) = (core.hash(obj), body.mask_now());
-        if let Some(line) = body.glance_above(hash, mask) {
-            match body.glimpse(core, line, mask, fingerprint(hash)) {
-                Glimpse::Nothing => return None,
-                Glimpse::Slot(slot) => {
-                    // SAFETY: reached from the body under the guard.
-                    if let Some(entry) = unsafe { Self::met(slot, obj, Entry::is_live) } {
-                        return Some(entry.data());
-                    }
-                }
-                Glimpse::Unsure => {}
-            }
-        }
+        // Anew, as above.
+        let hash = core.hash(obj);
         let lines = body.lines(hash);
         let line = lines.line(hash);
         // Acquire: as in `get`.
