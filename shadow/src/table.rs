@@ -111,7 +111,7 @@ impl<P: Platform> Table<P> {
     ///
     /// Thirty-two at a time are in flight, so that a large table's lookups wait for
     /// memory together. Each answer is right for some moment of the call, as if
-    /// looked up by itself.
+    /// looked up by itself; which of two is looked up first is not said.
     ///
     /// # Panics
     /// If the two slices differ in length.

@@ -20,7 +20,7 @@ use super::type_core::Core;
 use crate::platform::Platform;
 
 /// Lookups in flight. More than the processor has line buffers for gains little,
-/// and 32 of them need no more than 1,280 bytes of stack.
+/// and what is noted of 32 of them is 1,280 bytes of stack.
 pub(crate) const BATCH: usize = 32;
 
 /// Asks for the line that `p` is in.
@@ -63,6 +63,7 @@ impl<P: Platform> Body<P> {
                 *line = Some((its, fingerprint(hash)));
             }
         }
+        const { assert!(BATCH <= u32::BITS as usize) };
         let mut unsure: u32 = 0;
         let mut slots = [None; BATCH];
         for (i, (&obj, slot)) in objs.iter().zip(&mut slots).enumerate() {

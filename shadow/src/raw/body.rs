@@ -17,7 +17,7 @@
 //!
 //! A lookup that saw the old mask, or the second slot still null, and then the
 //! first heir, notices (the mask has changed; the heir's depth is above the level
-//! that it looked at) and looks again.
+//! that it looked at; the slot below which it found it is null no longer) and looks again.
 //!
 
 use crate::sync::Cell;

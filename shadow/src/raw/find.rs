@@ -22,7 +22,7 @@ pub(super) enum Glimpse<'a> {
     Nothing,
     /// It is there if this, the first that is alike, has it.
     Slot(&'a AtomicPtr<Header>),
-    /// Its line is extended, or being replaced.
+    /// Its line is extended, or the mask is no longer in force.
     Unsure,
 }
 
