@@ -194,6 +194,9 @@ static int umbra_keep(void)
 	ops->func = umbra_keep_func;
 	ops->flags = FTRACE_OPS_FL_PERMANENT;
 	ret = umbra_c_entry((unsigned long)umbra_keep_here, &ip);
+	/* To the caller -ENOENT would mean the function it wants to hook. */
+	if (ret)
+		ret = -EOPNOTSUPP;
 	if (!ret)
 		ret = ftrace_set_filter_ip(ops, ip, 0, 0);
 	if (!ret)

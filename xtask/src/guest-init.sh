@@ -17,10 +17,10 @@ mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tmpfs -o nr_inodes=0,size=75% tmpfs /tmp
-# A task that is stuck for a minute is a failure; say so before the host's
-# watchdog does.
+# A task that is stuck for more than a minute is a failure; say so before the
+# host's watchdog does.
 [ -w /proc/sys/kernel/hung_task_timeout_secs ] &&
-	echo 60 >/proc/sys/kernel/hung_task_timeout_secs
+	echo 90 >/proc/sys/kernel/hung_task_timeout_secs
 
 run=$(sed -n 's/.*umbra\.run=\([^ ]*\).*/\1/p' /proc/cmdline)
 cd /tmp || exit 1

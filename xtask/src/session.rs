@@ -276,6 +276,11 @@ impl Session {
         }
     }
 
+    /// How much the tests have said: messages, and verdicts of the modules' own tests.
+    pub(crate) fn told(&self) -> usize {
+        self.messages.len() + self.passed + self.problems.len()
+    }
+
     /// Whether the kernel has complained of something that no test provoked.
     pub(crate) fn is_ill(&self) -> bool {
         !self.complaints().0.is_empty()

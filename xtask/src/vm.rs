@@ -56,7 +56,7 @@ impl Machine {
             icount,
             threads: !icount,
             silence: Duration::from_secs(120),
-            total: Duration::from_secs(if run == "cycles-all" { 7200 } else { 900 }),
+            total: Duration::from_secs(if run == "cycles-all" { 7200 } else { 1800 }),
         }
     }
 
@@ -98,8 +98,8 @@ impl Machine {
     }
 }
 
-/// How long a guest may go on once its kernel has complained: enough for the
-/// whole trace, and for a script that goes on to say more.
+/// How long a guest may go on once its kernel has complained, and while its script says
+/// nothing more: enough for the whole trace, and for a slow test.
 const ILL: Duration = Duration::from_secs(60);
 
 /// A finished run and where its log is.
@@ -224,7 +224,7 @@ fn watch(command: Command, machine: &Machine, task: &Task, log: &Path) -> Result
     let mut session = Session::default();
     let started = Instant::now();
     let mut heard = started;
-    let mut ill: Option<Instant> = None;
+    let mut ill = (usize::MAX, started);
     let job = Job::start(command)?;
     let end = loop {
         match job.next(Duration::from_millis(500)) {
@@ -236,7 +236,11 @@ fn watch(command: Command, machine: &Machine, task: &Task, log: &Path) -> Result
             Said::Nothing => {}
             Said::End => break End::Off,
         }
-        if session.is_ill() && ill.get_or_insert_with(Instant::now).elapsed() > ILL {
+        // What else fails is as good to know as what the kernel said first.
+        if session.is_ill() && ill.0 != session.told() {
+            ill = (session.told(), Instant::now());
+        }
+        if session.is_ill() && ill.1.elapsed() > ILL {
             break End::Ill(ILL);
         }
         if heard.elapsed() > machine.silence {

@@ -26,8 +26,8 @@ ok "the patch loads" load umbra_tgt_patch
 i=0
 while [ $i -lt 5 ]; do
 	load umbra_tgt object=$where
-	echo 400 >$patch/look &
-	usleep 100000
+	echo 1000 >$patch/look &
+	usleep 200000
 	rmmod umbra_tgt
 	wait
 	i=$((i + 1))
@@ -62,7 +62,7 @@ is "until it gets one" 2 "$(cat $tgt/call)"
 ok "the patch is disabled while the target is there" enabled 0
 is "the function runs as it was" 1 "$(cat $tgt/call)"
 (
-	echo 5000 >$patch/hold
+	echo 12000 >$patch/hold
 	echo over >/tmp/held
 ) &
 usleep 500000
