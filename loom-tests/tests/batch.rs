@@ -159,7 +159,11 @@ fn with_a_segment_behind(behind: u32, f: impl Fn(&Table<Tracked>, usize, usize))
         let above = objects(low(ones << 1)).next().unwrap();
         let zero = objects(low(0)).next().unwrap();
         assert!(Payload::put(table, above, 2) && Payload::put(table, zero, 3));
-        assert_eq!(table.stats().lines, lines, "one segment for each bit, and one");
+        assert_eq!(
+            table.stats().lines,
+            lines,
+            "one segment for each bit, and one"
+        );
         f(table, above, zero);
     });
 }

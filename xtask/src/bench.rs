@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: counts the instructions of each operation and compares
+//! `cargo xtask bench --counts`: counts the instructions of each operation and compares
 //! them with the committed baseline.
 //!
 //! The verdict is `umbra-perf gate`'s, and so is the exit status: 0 fine, 3

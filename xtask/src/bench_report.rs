@@ -1,4 +1,4 @@
-//! `cargo xtask bench --report`: the comparison with peers and bounds, as one
+//! `cargo xtask bench`: the comparison with peers and bounds, as one
 //! HTML file.
 //!
 //! ```text

@@ -71,8 +71,8 @@ enum Cmd {
     Tsan(deep::DeepArgs),
     /// Run long scenarios under random schedules
     Shuttle(deep::DeepArgs),
-    /// Count instructions and compare them with the committed baseline; or time
-    /// everything beside other maps (--report)
+    /// Measure everything beside other maps, and write one HTML report; or count
+    /// instructions and compare them with the committed baseline (--counts)
     Bench(BenchArgs),
     /// Unpack the stock Debian kernel and its headers into target/umbra
     Kernel(KernelArgs),
@@ -110,6 +110,9 @@ struct TestArgs {
     /// Only this step (may be given more than once)
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
+    /// Name the steps, and end
+    #[arg(long)]
+    list: bool,
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
@@ -123,21 +126,21 @@ struct BenchArgs {
     /// Install missing packages and the runner without asking
     #[arg(long)]
     yes: bool,
-    /// Make the counts the new baseline instead
+    /// Count instructions instead, and compare them with the committed baseline
     #[arg(long)]
+    counts: bool,
+    /// Count instructions instead, and make them the baseline
+    #[arg(long, conflicts_with = "counts")]
     record: bool,
-    /// Measure time beside other maps and write an HTML report instead
-    #[arg(long, conflicts_with = "record")]
-    report: bool,
-    /// The report with a third of the rounds and no table above 10M entries
-    #[arg(long, conflicts_with = "record")]
+    /// A third of the rounds, and no table above 10M entries
+    #[arg(long, conflicts_with_all = ["counts", "record"])]
     quick: bool,
     /// Measure only this part of the report (may be given more than once); the page
     /// has all parts that were measured of this source
-    #[arg(long, value_enum, value_name = "PART", conflicts_with = "record")]
+    #[arg(long, value_enum, value_name = "PART", conflicts_with_all = ["counts", "record"])]
     part: Vec<bench_report::Part>,
     /// Measure the parts of the report that are missing, as after an interruption
-    #[arg(long, conflicts_with = "record")]
+    #[arg(long, conflicts_with_all = ["counts", "record"])]
     resume: bool,
 }
 
@@ -192,7 +195,7 @@ fn run(command: Cmd) -> Result<ExitCode> {
     let paths = Paths::new()?;
     let _lock = paths.lock()?;
     if let Cmd::Bench(args) = command {
-        if args.report || args.quick || args.resume || !args.part.is_empty() {
+        if !args.counts && !args.record {
             let wish = bench_report::Wish {
                 yes: args.yes,
                 quick: args.quick,
@@ -233,6 +236,10 @@ fn run_plain(paths: &Paths, command: Cmd) -> Result<()> {
                 },
             )?;
             demo::run(paths, &args.kernel)?;
+            Ok(())
+        }
+        Cmd::Test(args) if args.list => {
+            println!("{}", suite::list());
             Ok(())
         }
         Cmd::Test(args) => {

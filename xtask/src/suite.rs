@@ -195,6 +195,16 @@ pub(crate) fn run(paths: &Paths, only: &[String], quick: bool, options: &Options
     })
 }
 
+/// The steps as a table; those that `--quick` has are told.
+pub(crate) fn list() -> String {
+    let row = |step: &Step| {
+        let quick = if step.slow { "" } else { "quick" };
+        [step.name, quick, step.about].map(str::to_owned).to_vec()
+    };
+    let rows: Vec<_> = STEPS.iter().map(row).collect();
+    table(&["step", "", "what it runs"], &rows)
+}
+
 fn choose(only: &[String], quick: bool) -> Result<Vec<&'static Step>> {
     for name in only {
         if !STEPS.iter().any(|s| s.name == name) {

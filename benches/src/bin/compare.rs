@@ -165,19 +165,19 @@ fn run(cli: &Cli) -> Result<(), Error> {
         true => Process::HugePages,
         false => Process::Plain,
     };
+    let has = |other| process == Process::Plain && specs.iter().any(|s| s.process() == other);
+    // The other processes first: allocators keep what this one's tables had, and two times
+    // the largest tables are more memory than there may be.
+    if has(Process::HugePages) {
+        report.rows.extend(with_huge_pages()?);
+    }
+    if has(Process::Traced) {
+        report.rows.extend(traced(&specs)?);
+    }
     rows::run(&options, process, &say, &mut |row| {
         finished(&row);
         report.rows.push(row);
     });
-    if process == Process::Plain {
-        let has = |process| specs.iter().any(|spec| spec.process() == process);
-        if has(Process::HugePages) {
-            report.rows.extend(with_huge_pages()?);
-        }
-        if has(Process::Traced) {
-            report.rows.extend(traced(&specs)?);
-        }
-    }
     // Sizes are run one after the other; the table keeps the catalogue's order.
     let place = |row: &Row| specs.iter().position(|spec| spec.full_id() == row.id);
     report.rows.sort_by_key(place);

@@ -27,7 +27,7 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Also the figures that a kernel in a virtual machine said, as
-    /// `cargo xtask bench --report` writes them
+    /// `cargo xtask bench` writes them
     #[arg(long, value_name = "FILE")]
     guest: Option<PathBuf>,
     /// What `compare --json` wrote; of a row in several, the last one's counts

@@ -102,8 +102,9 @@ impl Machine {
             cpus: std::thread::available_parallelism().map_or(0, usize::from),
             caches: caches(),
             memory_gib: (kib.unwrap_or(0.0) / 1024.0 / 1024.0 * 10.0).round() / 10.0,
+            // The version; how its builder names it is nobody's concern.
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
-                .map(|s| s.trim().to_string())
+                .map(|s| s.split(['-', '\n']).next().unwrap_or_default().to_string())
                 .unwrap_or_default(),
             rustc: first_line("rustc", &["--version"]).unwrap_or_default(),
             build: if cfg!(debug_assertions) {

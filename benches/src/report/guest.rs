@@ -2,7 +2,7 @@
 //!
 //! A guest counts the instructions of each operation (`kmod/tests/umbra_bench.c`,
 //! in a virtual machine whose clock counts them) and says them in messages.
-//! `cargo xtask bench --report` writes these as a list of JSON objects, `name`,
+//! `cargo xtask bench` writes these as a list of JSON objects, `name`,
 //! `n`, `value` and `unit`; here each becomes a contestant's figure in a row.
 
 use super::Error;
