@@ -39,7 +39,7 @@ fn g1_get_many_against_free() {
 /// R34: what the constructor stored is visible to a batch that finds the variable.
 #[test]
 fn r34_get_many_against_alloc() {
-    explore("get_many | alloc", None, || {
+    explore("get_many | alloc", Some(3), || {
         with_table(|table| {
             in_a_segment(table, [B, C]);
             let put = spawn(table, |t| assert!(Payload::put(t, A, 1)));
