@@ -33,7 +33,7 @@ use crate::ui::{self, Task};
 
 /// The time after which the quick run is ended, building aside. It is to take less than
 /// five minutes on two processors; who shares them with other work is given more.
-const QUICK: Duration = Duration::from_secs(480);
+const QUICK: Duration = Duration::from_secs(900);
 
 /// What `cargo xtask loom` is asked to do.
 #[derive(Debug, Args, Default)]
@@ -49,7 +49,7 @@ pub(crate) struct LoomArgs {
     #[arg(long, value_name = "PART")]
     model: Vec<String>,
     /// Seconds for one model [default: 300, with --unbounded 120]; the quick run ends
-    /// after 480 in all
+    /// after 900 in all
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     budget: Option<u64>,
     /// Show the failing execution that an earlier run saved, step by step
