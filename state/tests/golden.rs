@@ -189,7 +189,7 @@ fn t8_r66_r68_r53_josh_s_series_runs_the_xor_of_the_states() {
     // SAFETY: the guard is held, and the lab's variables are one u64.
     let content = unsafe { *address.cast::<u64>().as_ref() };
     assert_eq!(content & 0xffff, 1, "R53: and its content");
-    assert!(dtors().is_empty());
+    assert!(bench.lab.dtors().is_empty());
     drop(guard);
     assert_eq!(
         bench.on(instead("P4", &[1, 3])),

@@ -115,7 +115,7 @@ fn r22_destructors_run_after_post_unpatch_and_before_the_end() {
     let moment = |what: &str, ran| (what.to_owned(), ran);
     let mut bench = Bench::new();
     bench.on(beside("A", &[1, 2]));
-    dtors();
+    bench.lab.dtors();
     bench.lab.order.clear();
     bench.off("A");
     let order = std::mem::take(&mut bench.lab.order);
@@ -127,7 +127,7 @@ fn r22_destructors_run_after_post_unpatch_and_before_the_end() {
     assert!(at("free(2)") < at("barrier"));
     assert_eq!(order[at("removed(A)")], moment("removed(A)", 2 * SHADOWS));
     assert_eq!(order.last(), Some(&moment("ended", 2 * SHADOWS)));
-    let mut ran = dtors();
+    let mut ran = bench.lab.dtors();
     ran.sort_unstable();
     assert_eq!(ran, [1, 1, 1, 2, 2, 2], "each variable's once");
 
@@ -136,7 +136,7 @@ fn r22_destructors_run_after_post_unpatch_and_before_the_end() {
     bench.lab.order.clear();
     bench.enable(beside("B", &[1, 2, 3])).unwrap();
     assert_eq!(bench.lab.order.last(), Some(&moment("ended", 3 * SHADOWS)));
-    dtors();
+    bench.lab.dtors();
 
     // And where a forced transition is made up for.
     bench.on(beside("C", &[1]));
@@ -148,7 +148,7 @@ fn r22_destructors_run_after_post_unpatch_and_before_the_end() {
     bench.lab.order.clear();
     assert_eq!(bench.engine.settle(&mut bench.lab), 1);
     assert_eq!(bench.lab.order.last(), Some(&moment("removed(C)", SHADOWS)));
-    dtors();
+    bench.lab.dtors();
 }
 
 #[test]

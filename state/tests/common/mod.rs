@@ -4,6 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 use umbra_shadow::{AllocFlags, Dtor, Epoch, ShadowTable, Smr};
 use umbra_state::{
     Callback, Direction, Engine, Errno, Event, Gate, Hook, Host, Name, Object, ObjectCall, Patch,
@@ -55,6 +59,8 @@ pub struct Ledger {
 pub const SHADOWS: usize = 3;
 
 pub struct Lab {
+    /// Which of the process's labs this is.
+    number: u64,
     pub shadows: ShadowTable<Epoch>,
     pub trace: Vec<String>,
     pub reasons: Vec<Reason>,
@@ -100,7 +106,11 @@ pub struct Lab {
 
 impl Lab {
     pub fn new() -> Self {
+        // Relaxed: a number of its own is all that it takes.
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        DTORS.lock().unwrap().insert(number, Vec::new());
         Self {
+            number,
             shadows: ShadowTable::new(Epoch),
             trace: Vec::new(),
             reasons: Vec::new(),
@@ -147,7 +157,8 @@ impl Lab {
                 // SAFETY: eight fresh bytes, aligned for anything.
                 let data = unsafe { data.cast::<u64>().as_mut() };
                 assert_eq!(*data, 0, "a new variable is zeroed");
-                *data = 0x5ade << 32 | id;
+                assert!(id < 1 << 16, "an id fits its token");
+                *data = 0x5ade << 48 | self.number << 16 | id;
                 Ok::<(), ()>(())
             };
             let made = self
@@ -201,8 +212,14 @@ impl Lab {
 
     /// Writes down how many destructors have run by now.
     fn note(&mut self, what: &str) {
-        let ran = DTORS.with(|dtors| dtors.borrow().len());
+        let ran = DTORS.lock().unwrap()[&self.number].len();
         self.order.push((what.into(), ran));
+    }
+
+    /// The destructors of this lab's variables that ran since the last call, as
+    /// state ids.
+    pub fn dtors(&mut self) -> Vec<u64> {
+        std::mem::take(DTORS.lock().unwrap().get_mut(&self.number).unwrap())
     }
 
     /// A moment at which a host may panic.
@@ -241,15 +258,27 @@ unsafe extern "C" fn dtor(_: *mut c_void, data: *mut c_void) {
     // SAFETY: the lab's variables are one u64, constructed by `call`.
     let token = unsafe { *data.cast::<u64>() };
     assert_eq!(
-        token >> 32,
+        token >> 48,
         0x5ade,
         "the destructor sees what the constructor wrote"
     );
-    DTORS.with(|dtors| dtors.borrow_mut().push(token & 0xffff_ffff));
+    let number = token >> 16 & 0xffff_ffff;
+    // A lab that has gone asks no more.
+    if let Some(ran) = DTORS.lock().unwrap().get_mut(&number) {
+        ran.push(token & 0xffff);
+    }
 }
 
-thread_local! {
-    static DTORS: std::cell::RefCell<Vec<u64>> = const { std::cell::RefCell::new(Vec::new()) };
+/// The states whose destructors ran, by lab: any thread's barrier may run those
+/// of any other's, for the epochs are the whole process's.
+static DTORS: Mutex<BTreeMap<u64, Vec<u64>>> = Mutex::new(BTreeMap::new());
+/// The labs so far.
+static LABS: AtomicU64 = AtomicU64::new(0);
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        DTORS.lock().unwrap().remove(&self.number);
+    }
 }
 
 impl Host for Lab {
@@ -454,11 +483,6 @@ pub fn objects(patch: &mut Patch) {
         object.cookie = state.id as usize;
         patch.objects.push(object);
     }
-}
-
-/// The destructors that ran on this thread since the last call, as state ids.
-pub fn dtors() -> Vec<u64> {
-    DTORS.with(|dtors| std::mem::take(&mut *dtors.borrow_mut()))
 }
 
 pub fn hook(function: usize, state: u64) -> Hook {
