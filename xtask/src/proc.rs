@@ -259,14 +259,37 @@ impl Finished {
         if self.status.success() {
             return Ok(self.lines);
         }
-        let tail = self.lines.len().saturating_sub(40);
         Err(Error::Failed {
             command: self.command,
             status: self.status.to_string(),
-            tail: self.lines[tail..].join("\n"),
+            tail: last_words(&self.lines),
             help,
         })
     }
+}
+
+/// The last lines of a failed program; of a test program first what its failed
+/// tests said, which may stand hundreds of lines before.
+fn last_words(lines: &[String]) -> String {
+    const SAID: usize = 12;
+    const LAST: usize = 40;
+    let last = lines.len().saturating_sub(LAST);
+    let mut words = Vec::new();
+    let mut left = 0;
+    for line in &lines[..last] {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            left = SAID;
+        }
+        if left > 0 {
+            left -= 1;
+            words.push(line.as_str());
+        }
+    }
+    if !words.is_empty() {
+        words.push("…");
+    }
+    words.extend(lines[last..].iter().map(String::as_str));
+    words.join("\n")
 }
 
 /// Runs a program to its end, its last line shown in `task`, all of it in `log`.
@@ -359,6 +382,27 @@ mod tests {
             .to_string();
         assert!(
             error.contains("why") && error.contains("exit status: 3"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_failed_test_s_words_are_kept_however_many_lines_follow() {
+        let error = output(sh(
+            "echo noise; echo '---- t8 stdout ----'; echo 'panicked at golden.rs:192';
+             seq 100; echo end; exit 1",
+        ))
+        .expect_err("fails")
+        .to_string();
+        let (_, error) = error.split_once("exit status").expect("the command first");
+        let at = |what: &str| {
+            error
+                .find(what)
+                .unwrap_or_else(|| panic!("{what}: {error}"))
+        };
+        assert!(at("t8 stdout") < at("golden.rs:192") && at("golden.rs:192") < at("end"));
+        assert!(
+            !error.contains("noise") && !error.contains("\n50\n"),
             "{error}"
         );
     }
