@@ -2,7 +2,8 @@
 //!
 //! | said by the environment | meaning |
 //! |---|---|
-//! | `UMBRA_LOOM_FULL=S` | one preemption more than the model's bound, or none if it says [`quick`], for S seconds at most |
+//! | `UMBRA_LOOM_FULL=S` | one preemption more than the model's bound, or what it says itself if that is [`quick`] or [`deep`], for S seconds at most |
+//! | `UMBRA_LOOM_DEEP=1` | the second number of a model that says [`deep`]: mutants are judged by it |
 //! | `UMBRA_LOOM_UNBOUNDED=S` | without the model's bound, for S seconds at most: shows which bounds could go |
 //! | `LOOM_MAX_PREEMPTIONS` | may tighten a model's bound, never loosen it |
 //! | `LOOM_CHECKPOINT_FILE` | where the exploration is saved and resumed; its build and its model are checked |
@@ -30,6 +31,8 @@ pub enum Bound {
     AtMost(usize),
     /// So many in the quick run: without a bound it ends, but takes a minute.
     Quick(usize),
+    /// So many in the quick run, which has no minutes for the second number.
+    Deep(usize, usize),
 }
 
 impl Bound {
@@ -38,7 +41,9 @@ impl Bound {
             (Self::Exhaustive, _) | (_, Some(Loosened::Unbounded(_))) => None,
             (Self::Quick(_), Some(Loosened::More(_))) => None,
             (Self::AtMost(own), Some(Loosened::More(_))) => Some(own + 1),
-            (Self::AtMost(own) | Self::Quick(own), None) => Some(own),
+            (Self::Deep(_, deep), Some(Loosened::More(_))) => Some(deep),
+            (Self::Deep(_, deep), None) if env::var_os("UMBRA_LOOM_DEEP").is_some() => Some(deep),
+            (Self::AtMost(own) | Self::Quick(own) | Self::Deep(own, _), None) => Some(own),
         }
     }
 }
@@ -53,6 +58,13 @@ impl From<Option<usize>> for Bound {
 #[must_use]
 pub fn quick(bound: usize) -> Bound {
     Bound::Quick(bound)
+}
+
+/// A bound for the quick run, and one that takes minutes, by which `cargo xtask mutate`
+/// and `--full` go.
+#[must_use]
+pub fn deep(quick: usize, deep: usize) -> Bound {
+    Bound::Deep(quick, deep)
 }
 
 /// How a model's own bound is loosened, and for how long.
@@ -164,6 +176,9 @@ pub fn explore(
     };
     let extent = match own {
         Bound::Quick(_) if bound.is_some() => extent + "; --full: exhaustive",
+        Bound::Deep(quick, deep) if bound == Some(quick) => {
+            format!("{extent}; mutate, --full: at most {deep}")
+        }
         _ => extent,
     };
 

@@ -36,7 +36,7 @@ mod rcu;
 mod scene;
 
 pub use epoch::RealEpoch;
-pub use explore::{Bound, explore, quick};
+pub use explore::{Bound, deep, explore, quick};
 pub use lists::Lists;
 pub use payload::{FLAGS, Payload};
 pub use platform::Tracked;

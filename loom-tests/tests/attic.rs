@@ -1,7 +1,7 @@
 //! Models of the table where lines are full or replaced: the attic, splits,
 //! renewals. A line has two lanes under loom, and a head counts five insertions.
 
-use umbra_loom::{Payload, Tracked, ensure, explore, finish, free, free_all, spawn};
+use umbra_loom::{Payload, Tracked, deep, ensure, explore, finish, free, free_all, spawn};
 use umbra_shadow::Table;
 
 const A: usize = 0x1000;
@@ -44,17 +44,21 @@ fn r44_two_inserts_of_one_object_in_the_attic() {
 /// One finds the line full and goes to the attic, the other finds a free lane.
 #[test]
 fn r44_one_object_in_a_lane_and_in_the_attic() {
-    explore("get_or_alloc | free another, get_or_alloc", Some(3), || {
-        with_full_line(|_, table| {
-            let other = spawn(table, |t| {
-                assert!(free(t, A));
-                ensure(t, C, 3)
+    explore(
+        "get_or_alloc | free another, get_or_alloc",
+        deep(2, 3),
+        || {
+            with_full_line(|_, table| {
+                let other = spawn(table, |t| {
+                    assert!(free(t, A));
+                    ensure(t, C, 3)
+                });
+                let mine = ensure(table, C, 4);
+                assert_eq!(other.join().unwrap(), mine, "one variable");
+                assert_eq!(table.stats().live, 2);
             });
-            let mine = ensure(table, C, 4);
-            assert_eq!(other.join().unwrap(), mine, "one variable");
-            assert_eq!(table.stats().live, 2);
-        });
-    });
+        },
+    );
 }
 
 /// The same in a line that is extended already, so that a commit to the attic
@@ -289,7 +293,7 @@ fn g6_free_against_replacement() {
 /// G6: two threads replace the same lines and help each other.
 #[test]
 fn g6_replacement_helped_by_two_threads() {
-    explore("alloc | alloc, both with replacement", Some(2), || {
+    explore("alloc | alloc, both with replacement", deep(1, 2), || {
         with_full_line(|platform, table| {
             platform.cramp(false);
             let put = spawn(table, |t| assert!(Payload::put(t, C, 3)));

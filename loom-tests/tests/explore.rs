@@ -5,7 +5,7 @@ use std::process::Command;
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
-use umbra_loom::{explore, quick};
+use umbra_loom::{deep, explore, quick};
 
 /// Two threads that add to one counter; enough to have a choice.
 fn two_threads() {
@@ -41,24 +41,32 @@ fn two_threads_explored_quickly() {
 }
 
 /// One that does not end in a second without its bound.
+fn many_steps() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let add = |counter: Arc<AtomicUsize>| {
+        for _ in 0..8 {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let threads = [(); 2].map(|()| {
+        let counter = Arc::clone(&counter);
+        loom::thread::spawn(move || add(counter))
+    });
+    add(Arc::clone(&counter));
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 #[test]
 fn many_steps_explored() {
-    explore("many steps", Some(1), || {
-        let counter = Arc::new(AtomicUsize::new(0));
-        let add = |counter: Arc<AtomicUsize>| {
-            for _ in 0..8 {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        let threads = [(); 2].map(|()| {
-            let counter = Arc::clone(&counter);
-            loom::thread::spawn(move || add(counter))
-        });
-        add(Arc::clone(&counter));
-        for thread in threads {
-            thread.join().unwrap();
-        }
-    });
+    explore("many steps", Some(1), many_steps);
+}
+
+/// The same with a bound for the quick run, and one for all else.
+#[test]
+fn many_steps_explored_deeply() {
+    explore("many steps, deeply", deep(1, 2), many_steps);
 }
 
 /// A value whose end fails too: the program is ended in the midst of unwinding.
@@ -174,6 +182,23 @@ fn a_bound_is_loosened_as_told() {
         let (passed, said) = run_model("two_threads_explored_quickly", told);
         assert!(passed && said.contains(extent), "{told:?}: {said}");
     }
+    let mut counts = Vec::new();
+    for (told, extent) in [
+        (&[][..], "(at most 1 preemption; mutate, --full: at most 2)"),
+        (&[("UMBRA_LOOM_DEEP", "1")], "(at most 2 preemptions)"),
+        (&[(full, "60")], "(at most 2 preemptions)"),
+        (&[(unbounded, "1")], "(exhaustive, stopped at its time)"),
+    ] {
+        let (passed, said) = run_model("many_steps_explored_deeply", told);
+        assert!(passed && said.contains(extent), "{told:?}: {said}");
+        let (_, count) = said.split_once("deeply: ").expect("its count");
+        let (count, _) = count.split_once(' ').expect("a word");
+        counts.push(count.parse::<u64>().expect("a number"));
+    }
+    assert!(
+        counts[0] < counts[1] && counts[1] == counts[2],
+        "{counts:?}"
+    );
     for (told, why) in [
         (&[(full, "60"), (unbounded, "60")][..], "unset one"),
         (&[(full, "a minute")], "whole number of seconds"),

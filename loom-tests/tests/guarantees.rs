@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use umbra_loom::{
-    FLAGS, Payload, Tracked, ensure, explore, finish, free, free_all, spawn, with_table,
+    FLAGS, Payload, Tracked, deep, ensure, explore, finish, free, free_all, spawn, with_table,
 };
 use umbra_shadow::{Lookup, Smr, Table};
 
@@ -35,7 +35,7 @@ fn g2_nobody_waits_for_anothers_object() {
         let grows = name.contains("alloc");
         explore(
             &format!("{name} | alloc, nobody waits"),
-            Some(2),
+            deep(1, 2),
             move || {
                 let platform = Tracked::new();
                 let table = platform.table();

@@ -3,7 +3,7 @@
 //! loom, a group two lines.
 
 use umbra_loom::{
-    Payload, Tracked, ensure, explore, finish, free, free_all, objects, quick, spawn,
+    Payload, Tracked, deep, ensure, explore, finish, free, free_all, objects, quick, spawn,
 };
 use umbra_shadow::Table;
 
@@ -59,7 +59,7 @@ fn g1_get_against_free_of_a_guest() {
 
 #[test]
 fn r44_two_inserts_of_one_guest() {
-    explore("get_or_alloc | get_or_alloc, guest", Some(3), || {
+    explore("get_or_alloc | get_or_alloc, guest", deep(2, 3), || {
         with_full_line(|_, table, objects| {
             let guest = objects[2];
             let other = spawn(table, move |t| ensure(t, guest, 3));
@@ -75,7 +75,7 @@ fn r44_two_inserts_of_one_guest() {
 fn r44_two_inserts_of_one_guest_after_another() {
     explore(
         "get_or_alloc | get_or_alloc, a guest once more",
-        Some(3),
+        deep(2, 3),
         || {
             with_full_line(|_, table, objects| {
                 let guest = objects[2];
@@ -166,7 +166,7 @@ fn g6_a_guest_inherited_as_a_guest() {
 /// G6: an insertion that is about to seat a guest meets the split of its segment.
 #[test]
 fn g6_alloc_of_a_guest_against_a_split() {
-    explore("alloc a guest | alloc with a split", Some(2), || {
+    explore("alloc a guest | alloc with a split", deep(1, 2), || {
         with_full_line(|platform, table, objects| {
             let (third, fourth) = (objects[2], objects[3]);
             platform.cramp(false);

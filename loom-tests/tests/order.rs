@@ -4,7 +4,7 @@
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use umbra_loom::{FLAGS, Payload, Tracked, explore, finish, free, objects, spawn};
+use umbra_loom::{Bound, FLAGS, Payload, Tracked, deep, explore, finish, free, objects, spawn};
 use umbra_shadow::{AllocError, Table};
 
 /// What a thread owns while it has the variable.
@@ -27,7 +27,7 @@ fn turn(table: &Table<Tracked>, obj: usize, owned: &Owned) -> bool {
 }
 
 /// Two threads take turns with one variable, in a table that `fill` has prepared.
-fn turns(name: &str, bound: Option<usize>, obj: usize, fill: fn(&Tracked, &Table<Tracked>)) {
+fn turns(name: &str, bound: impl Into<Bound>, obj: usize, fill: fn(&Tracked, &Table<Tracked>)) {
     explore(name, bound, move || {
         let platform = Tracked::new();
         let table = platform.table();
@@ -48,7 +48,7 @@ fn turns(name: &str, bound: Option<usize>, obj: usize, fill: fn(&Tracked, &Table
 
 #[test]
 fn g3_a_free_comes_before_the_alloc_in_its_place() {
-    turns("turns, lane", Some(2), 0x1000, |_, _| ());
+    turns("turns, lane", deep(1, 2), 0x1000, |_, _| ());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! preemption bound; the bound stands with each model.
 
 use loom::thread;
-use umbra_loom::{FLAGS, Payload, Tracked, explore, free, free_all, spawn, with_table};
+use umbra_loom::{FLAGS, Payload, Tracked, deep, explore, free, free_all, spawn, with_table};
 use umbra_shadow::{AllocError, Smr, Table};
 
 /// Objects that a model uses; distinct, otherwise arbitrary.
@@ -134,7 +134,7 @@ fn g3_frees_of_neighbours() {
 /// G6: an insertion that doubles the buckets and one that uses them.
 #[test]
 fn g6_insert_against_growth() {
-    explore("alloc | alloc with growth", Some(2), || {
+    explore("alloc | alloc with growth", deep(1, 2), || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
             let put = spawn(table, |t| assert!(Payload::put(t, B, 2)));
@@ -240,7 +240,7 @@ fn g7_free_all_against_free() {
 /// G5: the waiter of a constructor that fails tries for itself.
 #[test]
 fn g5_failing_ctor_with_a_waiter() {
-    explore("failing ctor | alloc", Some(3), || {
+    explore("failing ctor | alloc", deep(2, 3), || {
         with_table(|table| {
             let fail = spawn(table, |t| {
                 match t.alloc(A, size_of::<Payload>(), FLAGS, |_| Err(12)) {

@@ -216,7 +216,8 @@ fn show(
     }
     let show = |killer: Option<&str>| match tree.models.iter().find(|m| killer == Some(&m.id())) {
         Some(model) => {
-            let told = vec![("UMBRA_MUTANT".to_owned(), mutant.choice())];
+            let told = [("UMBRA_MUTANT", &*mutant.choice()), tree::DEEP];
+            let told = told.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
             schedule::of(paths, tree, model, told, schedule::LIMIT)
         }
         None => Ok(false),

@@ -15,7 +15,7 @@ use crate::pool::{self, Ended, Source, Work};
 use crate::ui::{self, Task};
 
 /// The longest that a model may take without a mutant.
-const BASELINE: Duration = Duration::from_secs(300);
+const BASELINE: Duration = Duration::from_secs(600);
 
 /// Runs models without a mutant: they have to be green, and say which sites they
 /// reach.
@@ -63,7 +63,7 @@ struct Baselines<'a> {
 impl<'a> Source<&'a Model> for Baselines<'a> {
     fn next(&mut self) -> Option<Work<&'a Model>> {
         let model = self.left.pop_front()?;
-        let mut command = model.command(&self.tree.dir);
+        let mut command = self.tree.command(model);
         command.env("UMBRA_HITS", self.hits.join(&model.name));
         Some(Work {
             tag: model,
@@ -318,7 +318,7 @@ impl<'a> Source<(Case<'a>, Try<'a>)> for Cases<'a> {
                     case.judged.late.push(late);
                 }
                 Some(next) => {
-                    let mut command = next.model.command(&self.tree.dir);
+                    let mut command = self.tree.command(next.model);
                     command.env("UMBRA_MUTANT", case.mutant.choice());
                     if next.tight {
                         command.env("LOOM_MAX_PREEMPTIONS", "1");
@@ -421,7 +421,7 @@ struct Together<'a> {
 impl<'a> Source<&'a Model> for Together<'a> {
     fn next(&mut self) -> Option<Work<&'a Model>> {
         let (seconds, model) = self.left.pop_front()?;
-        let mut command = model.command(&self.tree.dir);
+        let mut command = self.tree.command(model);
         command.env("UMBRA_MUTANT", &self.choice);
         Some(Work {
             tag: model,

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::mutants::{self, Catalogue};
 use super::sites::hash;
@@ -48,6 +49,19 @@ pub(crate) struct Tree {
     pub(crate) catalogue: Catalogue,
     /// A hash of all that is in it: verdicts hold for this.
     pub(crate) content: String,
+}
+
+/// Tells a model to go by the second number of its bound: what only that kills has to
+/// be seen to die.
+pub(crate) const DEEP: (&str, &str) = ("UMBRA_LOOM_DEEP", "1");
+
+impl Tree {
+    /// The program that runs this model of the copy alone.
+    pub(crate) fn command(&self, model: &Model) -> Command {
+        let mut command = model.command(&self.dir);
+        command.env(DEEP.0, DEEP.1);
+        command
+    }
 }
 
 /// Makes the copy, or brings it up to date, and builds it.
