@@ -1,5 +1,5 @@
-//! The keys: addresses of objects in a slab, and of their neighbours without a
-//! shadow.
+//! The keys: addresses of objects in slabs, and of their neighbours without a
+//! shadow. The slabs lie side by side or, for the rows that are about it, strewn.
 //!
 //! Present and absent objects have the same stride and lie in the same region,
 //! so that no table can tell them apart by anything but looking. Both are
@@ -12,6 +12,13 @@ pub const BASE: usize = 0xffff_8880_0000_0000;
 
 /// From one object to the next: an object of 192 bytes, three cache lines.
 pub const STRIDE: usize = 192;
+
+/// What a slab of such objects takes, as SLUB lays them out.
+const SLAB: usize = 8192;
+const PER_SLAB: usize = SLAB / STRIDE;
+
+/// Where scattered slabs may lie: 16 GiB.
+const ROOM: usize = (16 << 30) / SLAB;
 
 /// The keys of one table size.
 #[derive(Clone, Debug)]
@@ -30,15 +37,38 @@ impl Keys {
     #[must_use]
     pub fn new(n: usize) -> Self {
         assert!(n > 0, "a workload needs at least one object");
-        let count = u32::try_from(n).expect("a workload has at most u32::MAX objects");
-        let mut rng = SplitMix(0x6b6c_7075_6d62_7261);
-        let mut shuffled = |first: usize| {
-            let mut addresses: Vec<_> = (first..first + n).map(|i| BASE + i * STRIDE).collect();
-            rng.shuffle(&mut addresses);
-            addresses
+        let beside = |first: usize| (first..first + n).map(|i| BASE + i * STRIDE).collect();
+        Self::shuffled(beside(0), beside(n), SplitMix(0x6b6c_7075_6d62_7261))
+    }
+
+    /// As [`new`](Self::new), but the objects' slabs lie anywhere in 16 GiB: so it is
+    /// in a kernel that has run for a while, where a slab is the page that was free.
+    /// A slab has objects that have a shadow, or objects that have none.
+    ///
+    /// # Panics
+    /// As `new`.
+    #[must_use]
+    pub fn scattered(n: usize) -> Self {
+        assert!(n > 0, "a workload needs at least one object");
+        let mut rng = SplitMix(0x6b6c_7075_736c_6162);
+        let slabs = n.div_ceil(PER_SLAB);
+        let mut places: Vec<usize> = (0..ROOM.max(4 * slabs)).collect();
+        rng.shuffle(&mut places);
+        let in_slabs = |places: &[usize]| {
+            let objects = places.iter().flat_map(|place| {
+                let slab = BASE + place * SLAB;
+                (0..PER_SLAB).map(move |i| slab + i * STRIDE)
+            });
+            objects.take(n).collect()
         };
-        let present = shuffled(0);
-        let absent = shuffled(n);
+        let (present, rest) = places.split_at(slabs);
+        Self::shuffled(in_slabs(present), in_slabs(&rest[..slabs]), rng)
+    }
+
+    fn shuffled(mut present: Vec<usize>, mut absent: Vec<usize>, mut rng: SplitMix) -> Self {
+        let count = u32::try_from(present.len()).expect("a workload has at most u32::MAX objects");
+        rng.shuffle(&mut present);
+        rng.shuffle(&mut absent);
         let mut insertion: Vec<_> = (0..count).collect();
         rng.shuffle(&mut insertion);
         Self {
@@ -139,6 +169,26 @@ mod tests {
         all.sort_unstable();
         let expected: Vec<_> = (0..2000).map(|i| BASE + i * STRIDE).collect();
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn scattered_objects_fill_slabs_that_lie_apart() {
+        let keys = Keys::scattered(100 * PER_SLAB);
+        let slabs = |objects: &[usize]| {
+            let mut slabs = BTreeMap::<_, usize>::new();
+            for object in objects {
+                let (slab, within) = ((object - BASE) / SLAB, (object - BASE) % SLAB);
+                assert_eq!(within % STRIDE, 0, "no object begins elsewhere");
+                *slabs.entry(slab).or_default() += 1;
+            }
+            assert!(slabs.values().all(|&objects| objects == PER_SLAB));
+            slabs.into_keys().collect::<Vec<_>>()
+        };
+        let (present, absent) = (slabs(keys.present()), slabs(keys.absent()));
+        assert_eq!((present.len(), absent.len()), (100, 100));
+        assert!(!present.iter().any(|slab| absent.contains(slab)));
+        let apart = present.windows(2).filter(|w| w[1] > w[0] + 100).count();
+        assert!(apart > 90, "strewn, and not side by side: {apart}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Part {
     /// `None` for what no `compare` measures.
     fn asked(self) -> Option<Asked> {
         let (rows, sizes, peers) = match self {
-            Self::Lookups => ("get-,guard-", None, ""),
+            Self::Lookups => ("get-,scattered-,guard-", None, ""),
             Self::Threads => ("threads,mixed", None, ""),
             Self::Growth => ("grow,memory", None, ""),
             Self::Freeing => ("free-all", None, ""),

@@ -12,6 +12,8 @@ use super::super::targets::{Goal, Series};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Lookup(Operation),
+    /// The same, of objects whose slabs lie scattered.
+    Scattered(Operation),
     /// What protecting each lookup adds to one under a guard that is held.
     Protection(Operation),
     /// Lookups a second of two threads, as a multiple of one thread's.
@@ -74,6 +76,24 @@ const MEASURES: &[Measure] = &[
         "get_many(32), hit",
         "ns",
         Kind::Lookup(Operation::Many),
+    ),
+    measure(
+        "scattered-hit",
+        "get, hit, objects in scattered slabs",
+        "ns",
+        Kind::Scattered(Operation::Hit),
+    ),
+    measure(
+        "scattered-miss",
+        "get, miss, objects in scattered slabs",
+        "ns",
+        Kind::Scattered(Operation::Miss),
+    ),
+    measure(
+        "scattered-many",
+        "get_many(32), hit, objects in scattered slabs",
+        "ns",
+        Kind::Scattered(Operation::Many),
     ),
     measure(
         "guard-call",
@@ -244,6 +264,9 @@ const TARGETS: &[(&str, usize, bool, &[Goal])] = &[
     ("get-miss", M, HUGE, MISS_1M),
     ("get-many", M, SMALL, MANY_1M),
     ("get-many", M, HUGE, MANY_1M),
+    ("scattered-hit", M, SMALL, &[]),
+    ("scattered-miss", M, SMALL, &[]),
+    ("scattered-many", M, SMALL, &[]),
     ("guard-call", K, SMALL, &[]),
     ("guard-session", K, SMALL, &[Goal::AtMost(1.5)]),
     ("threads", M, SMALL, &[Goal::AtLeast(1.95)]),

@@ -3,7 +3,7 @@
 //! | module | rows |
 //! |---|---|
 //! | `catalogue` | which there are, and what is to be reached in them |
-//! | `lookups` | `get-*`, `guard-*`: one thread, filled tables |
+//! | `lookups` | `get-*`, `scattered-*`, `guard-*`: one thread, filled tables |
 //! | `threads` | `threads-*`, `mixed-*`: two threads, filled tables |
 //! | `growth` | `grow-*` |
 //! | `free_all` | `free-all-*` |
@@ -116,6 +116,14 @@ fn run_size(
         )
     });
     free_all::rows(&freeing, &peers, &keys, rounds(9), say, done);
+    let scattered = pick(|k| matches!(k, Kind::Scattered(_)));
+    if !scattered.is_empty() {
+        // No bounds: they know where an object lies among its neighbours.
+        let mut peers = peers.clone();
+        peers.retain(|p| !BOUNDS.contains(&p.name));
+        let keys = Keys::scattered(size);
+        filled(&scattered, &[], peers, &keys, &rounds, say, done);
+    }
     // Last of those that share filled tables, for it changes what is in them.
     let mixed = pick(|k| matches!(k, Kind::Mixed(_)));
     filled(&specs, &mixed, peers, &keys, &rounds, say, done);
@@ -163,7 +171,7 @@ fn filled(
     for spec in specs {
         say(&spec.full_id());
         let (series, notes) = match spec.kind {
-            Kind::Lookup(operation) => {
+            Kind::Lookup(operation) | Kind::Scattered(operation) => {
                 let usual = if keys.len() > 100 * K { 21 } else { 51 };
                 let series = lookups::run(operation, &contestants, &course, rounds(usual));
                 (series, Pages::note(&pages))
