@@ -3,10 +3,11 @@
 //! | said by the environment | meaning |
 //! |---|---|
 //! | `UMBRA_LOOM_FULL=S` | one preemption more than the model's bound, or what it says itself if that is [`quick`] or [`deep`], for S seconds at most |
-//! | `UMBRA_LOOM_DEEP=1` | the second number of a model that says [`deep`]: mutants are judged by it |
+//! | `UMBRA_LOOM_DEEP=1` | what a model that says [`quick`] or [`deep`] says for all but the quick run: mutants are judged by it |
 //! | `UMBRA_LOOM_UNBOUNDED=S` | without the model's bound, for S seconds at most: shows which bounds could go |
 //! | `LOOM_MAX_PREEMPTIONS` | may tighten a model's bound, never loosen it |
 //! | `LOOM_CHECKPOINT_FILE` | where the exploration is saved and resumed; its build and its model are checked |
+//! | `UMBRA_LOOM_PART=NAME` | of a model with several parts the one that is called so; only for a replay, or on the way to a checkpoint |
 //! | `LOOM_MAX_DURATION`, `LOOM_MAX_PERMUTATIONS` | refused: loom would stop early and call it a success |
 
 use std::cell::{OnceCell, RefCell};
@@ -39,13 +40,19 @@ impl Bound {
     fn preemptions(self, loosened: Option<Loosened>) -> Option<usize> {
         match (self, loosened) {
             (Self::Exhaustive, _) | (_, Some(Loosened::Unbounded(_))) => None,
-            (Self::Quick(_), Some(Loosened::More(_))) => None,
             (Self::AtMost(own), Some(Loosened::More(_))) => Some(own + 1),
+            (Self::Quick(_), Some(Loosened::More(_))) => None,
             (Self::Deep(_, deep), Some(Loosened::More(_))) => Some(deep),
-            (Self::Deep(_, deep), None) if env::var_os("UMBRA_LOOM_DEEP").is_some() => Some(deep),
+            (Self::Quick(_), None) if is_deep() => None,
+            (Self::Deep(_, deep), None) if is_deep() => Some(deep),
             (Self::AtMost(own) | Self::Quick(own) | Self::Deep(own, _), None) => Some(own),
         }
     }
+}
+
+/// Whether the second number counts of a bound that has one.
+fn is_deep() -> bool {
+    env::var_os("UMBRA_LOOM_DEEP").is_some()
 }
 
 impl From<Option<usize>> for Bound {
@@ -54,7 +61,7 @@ impl From<Option<usize>> for Bound {
     }
 }
 
-/// A bound for the quick run alone: `UMBRA_LOOM_FULL` explores the model to its end.
+/// A bound for the quick run alone: all others explore the model to its end.
 #[must_use]
 pub fn quick(bound: usize) -> Bound {
     Bound::Quick(bound)
@@ -153,6 +160,15 @@ pub fn explore(
         "LOOM_MAX_PERMUTATIONS and LOOM_MAX_DURATION end a model early, as if it had passed: unset them"
     );
     builder.max_branches = 100_000;
+    if let Ok(part) = env::var("UMBRA_LOOM_PART") {
+        assert!(
+            builder.checkpoint_file.is_some() || env::var_os("UMBRA_STEPS").is_some(),
+            "UMBRA_LOOM_PART leaves parts of a model out, as if they had passed: unset it"
+        );
+        if part != name {
+            return true;
+        }
+    }
     let loosened = Loosened::from_env();
     let own = bound.into();
     let bound = own.preemptions(loosened);
@@ -164,7 +180,7 @@ pub fn explore(
     builder.max_duration = left;
     let resumed = builder.checkpoint_file.as_ref().is_some_and(|f| f.exists());
     match &builder.checkpoint_file {
-        Some(file) => claim(file, name),
+        Some(file) => claim(file, name, builder.preemption_bound),
         // How often loom looks at the clock; it logs as often.
         None if left.is_some() => builder.checkpoint_interval = 1_000,
         None => {}
@@ -175,7 +191,7 @@ pub fn explore(
         Some(bound) => format!("at most {bound} preemptions"),
     };
     let extent = match own {
-        Bound::Quick(_) if bound.is_some() => extent + "; --full: exhaustive",
+        Bound::Quick(_) if bound.is_some() => extent + "; mutate, --full: exhaustive",
         Bound::Deep(quick, deep) if bound == Some(quick) => {
             format!("{extent}; mutate, --full: at most {deep}")
         }
@@ -220,10 +236,10 @@ pub fn explore(
     ended
 }
 
-/// Notes beside a new checkpoint which build and model it belongs to, or
-/// compares the note of one that is there: a path through another program's
-/// choices would be followed without a word.
-fn claim(file: &Path, name: &str) {
+/// Notes beside a new checkpoint which build, mutant, bound and model it belongs to,
+/// or compares the note of one that is there: a path through another program's
+/// choices would be followed without a word, and loom goes by the bound that it saved.
+fn claim(file: &Path, name: &str, bound: Option<usize>) {
     let note = {
         let mut note = file.as_os_str().to_owned();
         note.push(".build");
@@ -232,7 +248,9 @@ fn claim(file: &Path, name: &str) {
     let exe = env::current_exe().expect("a running program has a file");
     let mut hasher = DefaultHasher::new();
     fs::read(&exe).expect("it can be read").hash(&mut hasher);
-    let mine = format!("{:016x} {name}\n", hasher.finish());
+    env::var_os("UMBRA_MUTANT").hash(&mut hasher);
+    let bound = bound.map_or("no bound".to_owned(), |n| format!("bound {n}"));
+    let mine = format!("{:016x} {bound}, {name}\n", hasher.finish());
     if !file.exists() {
         fs::write(&note, mine).expect("the checkpoint's folder can be written");
         return;
@@ -241,7 +259,7 @@ fn claim(file: &Path, name: &str) {
     assert_eq!(
         theirs,
         mine,
-        "{} is a checkpoint of another build or of another model (left: its own, right: this one); \
+        "{} is a checkpoint of another build, bound or model (left: its own, right: this one); \
          remove it and {}, or repeat the model from the start",
         file.display(),
         note.display()

@@ -1,7 +1,7 @@
 //! Models of the table where lines are full or replaced: the attic, splits,
 //! renewals. A line has two lanes under loom, and a head counts five insertions.
 
-use umbra_loom::{Payload, Tracked, deep, ensure, explore, finish, free, free_all, spawn};
+use umbra_loom::{Payload, Tracked, deep, ensure, explore, finish, free, free_all, quick, spawn};
 use umbra_shadow::Table;
 
 const A: usize = 0x1000;
@@ -342,7 +342,7 @@ fn g6_a_worn_head_without_memory() {
 /// G7: what stands in the attic goes with the rest.
 #[test]
 fn g7_free_all_against_insert_in_the_attic() {
-    explore("free_all | alloc, attic", None, || {
+    explore("free_all | alloc, attic", quick(4), || {
         with_full_line(|_, table| {
             let all = spawn(table, free_all);
             // In the old body or, if there is memory for one, in a new one.

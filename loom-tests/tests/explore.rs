@@ -1,6 +1,7 @@
 //! The exploration itself: what would be a green run of nothing is an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::Command;
 
 use loom::sync::Arc;
@@ -82,6 +83,7 @@ impl Drop for Wreck {
 #[should_panic(expected = "in the second")]
 fn a_failure_explored() {
     let executions = std::sync::atomic::AtomicUsize::new(0);
+    explore("no failure", None, two_threads);
     explore("a failure", None, move || {
         two_threads();
         // Relaxed: one operating system thread runs all of a model.
@@ -112,6 +114,8 @@ fn run_model(model: &str, environment: &[(&str, &str)]) -> (bool, String) {
         .args(["--exact", model, "--nocapture"])
         .env_remove("UMBRA_LOOM_FULL")
         .env_remove("UMBRA_LOOM_UNBOUNDED")
+        .env_remove("UMBRA_LOOM_DEEP")
+        .env_remove("UMBRA_LOOM_PART")
         .envs(environment.iter().copied())
         .output()
         .unwrap();
@@ -175,7 +179,10 @@ fn a_bound_is_loosened_as_told() {
     let extent = "(exhaustive, stopped at its time)";
     assert!(passed && said.contains(extent), "{said}");
     for (told, extent) in [
-        (&[][..], "(at most 1 preemption; --full: exhaustive)"),
+        (
+            &[][..],
+            "(at most 1 preemption; mutate, --full: exhaustive)",
+        ),
         (&[(full, "60")], "(exhaustive)"),
         (&[(unbounded, "60")], "(exhaustive)"),
     ] {
@@ -209,24 +216,72 @@ fn a_bound_is_loosened_as_told() {
     }
 }
 
+/// Where a checkpoint is written, and removed when this goes.
+struct Checkpoint(PathBuf);
+
+impl Checkpoint {
+    fn new(name: &str) -> Self {
+        let name = format!("umbra-checkpoint-{name}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn note(&self) -> PathBuf {
+        self.0.with_added_extension("build")
+    }
+
+    /// What a model is told that saves its place before every second execution.
+    fn environment(&self) -> [(&str, &str); 2] {
+        [
+            ("LOOM_CHECKPOINT_FILE", self.0.to_str().unwrap()),
+            ("LOOM_CHECKPOINT_INTERVAL", "2"),
+        ]
+    }
+}
+
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(self.note());
+    }
+}
+
 #[test]
-fn a_checkpoint_of_another_build_is_an_error() {
-    let file = std::env::temp_dir().join(format!("umbra-checkpoint-{}", std::process::id()));
-    let note = file.with_file_name(format!(
-        "{}.build",
-        file.file_name().unwrap().to_str().unwrap()
-    ));
-    let environment = [
-        ("LOOM_CHECKPOINT_FILE", file.to_str().unwrap()),
-        ("LOOM_CHECKPOINT_INTERVAL", "2"),
-    ];
+fn a_checkpoint_of_another_build_bound_or_mutant_is_an_error() {
+    let checkpoint = Checkpoint::new("other");
+    let environment = checkpoint.environment();
     let (passed, said) = run(&environment);
-    assert!(passed && file.exists(), "{said}");
+    assert!(passed && checkpoint.0.exists(), "{said}");
     let (passed, said) = run(&environment);
     assert!(passed, "its own checkpoint is taken up: {said}");
-    std::fs::write(&note, "0000000000000000 two threads, explored\n").unwrap();
+    for other in [("UMBRA_MUTANT", "7"), ("LOOM_MAX_PREEMPTIONS", "0")] {
+        let (passed, said) = run(&[&environment[..], &[other]].concat());
+        assert!(
+            !passed && said.contains("another build"),
+            "{other:?}: {said}"
+        );
+    }
+    std::fs::write(
+        checkpoint.note(),
+        "0000000000000000 bound 1, two threads, explored\n",
+    )
+    .unwrap();
     let (passed, said) = run(&environment);
     assert!(!passed && said.contains("another build"), "{said}");
-    std::fs::remove_file(&file).unwrap();
-    std::fs::remove_file(&note).unwrap();
+}
+
+#[test]
+fn a_part_of_a_model_is_gone_to_and_repeated_alone() {
+    let checkpoint = Checkpoint::new("part");
+    let environment = checkpoint.environment();
+    let of_part = [&environment[..], &[("UMBRA_LOOM_PART", "a failure")]].concat();
+    // The second begins at the place that the first has saved; a program counts anew.
+    for _ in 0..2 {
+        let (passed, said) = run_model("a_failure_explored", &of_part);
+        assert!(passed && !said.contains("no failure: "), "{said}");
+        assert!(said.contains("a failure: failed in execution 2"), "{said}");
+        assert!(checkpoint.0.exists());
+    }
+    let part = [("UMBRA_LOOM_PART", "a failure")];
+    let (_, said) = run_model("two_threads_explored", &part);
+    assert!(said.contains("leaves parts of a model out"), "{said}");
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use umbra_loom::{Payload, explore, free, free_all, spawn, walk, with_table};
+use umbra_loom::{Payload, explore, free, free_all, quick, spawn, walk, with_table};
 
 const A: usize = 0x1000;
 const B: usize = 0x2000;
@@ -144,7 +144,7 @@ fn g7_free_all_against_free_all() {
 /// G6, G7: a table that is emptied while it grows keeps nothing of before.
 #[test]
 fn g7_free_all_against_growth() {
-    explore("free_all | alloc with growth", None, || {
+    explore("free_all | alloc with growth", quick(4), || {
         with_table(|table| {
             for obj in 1..4 {
                 assert!(Payload::put(table, obj * 0x40, obj as u64));

@@ -2,7 +2,9 @@
 //! preemption bound; the bound stands with each model.
 
 use loom::thread;
-use umbra_loom::{FLAGS, Payload, Tracked, deep, explore, free, free_all, spawn, with_table};
+use umbra_loom::{
+    FLAGS, Payload, Tracked, deep, explore, free, free_all, quick, spawn, with_table,
+};
 use umbra_shadow::{AllocError, Smr, Table};
 
 /// Objects that a model uses; distinct, otherwise arbitrary.
@@ -226,7 +228,7 @@ fn g7_free_all_against_insert() {
 /// G7, G8: the variable goes by one of the two, once.
 #[test]
 fn g7_free_all_against_free() {
-    explore("free_all | free", None, || {
+    explore("free_all | free", quick(4), || {
         with_table(|table| {
             assert!(Payload::put(table, A, 1));
             let all = spawn(table, free_all);
@@ -258,7 +260,7 @@ fn g5_failing_ctor_with_a_waiter() {
 /// G5, G7: a constructor that fails in a body that is already detached.
 #[test]
 fn g7_failing_ctor_against_free_all() {
-    explore("failing ctor | free_all", None, || {
+    explore("failing ctor | free_all", quick(4), || {
         with_table(|table| {
             let fail = spawn(table, |t| {
                 let failed = t.alloc(A, size_of::<Payload>(), FLAGS, |_| Err(()));
@@ -291,19 +293,23 @@ fn handles_dropped_from_two_threads() {
 /// The last owner of a type comes after a round that ran in a thread without a handle.
 #[test]
 fn handle_dropped_against_a_round() {
-    explore("free, drop | a guard's end, which reclaims", None, || {
-        let platform = Tracked::new();
-        let table = platform.table();
-        assert!(Payload::put(&table, A, 1));
-        let reads = {
-            let platform = platform.clone();
-            thread::spawn(move || drop(platform.pin()))
-        };
-        assert!(free(&table, A));
-        drop(table);
-        reads.join().unwrap();
-        platform.barrier();
-    });
+    explore(
+        "free, drop | a guard's end, which reclaims",
+        quick(4),
+        || {
+            let platform = Tracked::new();
+            let table = platform.table();
+            assert!(Payload::put(&table, A, 1));
+            let reads = {
+                let platform = platform.clone();
+                thread::spawn(move || drop(platform.pin()))
+            };
+            assert!(free(&table, A));
+            drop(table);
+            reads.join().unwrap();
+            platform.barrier();
+        },
+    );
 }
 
 /// G1, G8 with three threads: a reader between two writers of one object.

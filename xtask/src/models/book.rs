@@ -41,7 +41,8 @@ pub(crate) fn all(outcomes: &[&Outcome]) -> String {
 /// How many models, how many executions, and what did not end.
 pub(crate) fn summary(done: &[(Model, Outcome)]) -> String {
     let models = done.iter().filter(|(m, _)| m.explores).count();
-    let count: u64 = done.iter().filter_map(|(_, o)| o.executions).sum();
+    let of_models = done.iter().filter(|(m, _)| m.explores);
+    let count: u64 = of_models.filter_map(|(_, o)| o.executions).sum();
     let plural = |n: usize| if n == 1 { "" } else { "s" };
     let mut text = format!("{models} model{}, ", plural(models));
     let tools = done.len() - models;
@@ -165,6 +166,7 @@ mod tests {
             extent: "exhaustive".into(),
             seconds: 1.0,
             failed_in: None,
+            failed_part: None,
             why: String::new(),
         }
     }
@@ -175,7 +177,7 @@ mod tests {
             ("a", "exhaustive"),
             ("b", "at most 2 preemptions"),
             ("c", "at most 3 preemptions"),
-            ("d", "at most 1 preemption; --full: exhaustive"),
+            ("d", "at most 1 preemption; mutate, --full: exhaustive"),
         ];
         let own = own.map(|(model, extent)| {
             let (executions, extent) = (1, extent.to_owned());

@@ -5,9 +5,10 @@
 //!                        │ red
 //!                        └── schedule: replay of the one execution, step by step
 //! ```
-//! Quick (the default, and CI's) explores each model to its own bound. `--full`
-//! allows one preemption more, or all if the bound is for the quick run alone;
-//! `--unbounded` takes every bound away. Both for a time: what was not explored to
+//! Quick (the default, and CI's) explores each model to its own bound, `--model` to
+//! the deeper one of those that have two. `--full` allows one preemption more, or the
+//! deeper one; `--unbounded` takes every bound away. Both for a time: what was not
+//! explored to
 //! its end is named, and is neither green nor red.
 
 mod book;
@@ -45,7 +46,8 @@ pub(crate) struct LoomArgs {
     /// Without the models' bounds, as far as the time goes: what ends needs none
     #[arg(long, conflicts_with = "full")]
     unbounded: bool,
-    /// Only models whose name contains this (may be given more than once)
+    /// Only models whose name contains this (may be given more than once), to the
+    /// deeper bound of those that have one for the quick run
     #[arg(long, value_name = "PART")]
     model: Vec<String>,
     /// Seconds for one model [default: 300, with --unbounded 120]; the quick run ends
@@ -65,6 +67,8 @@ pub(crate) struct LoomArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Own,
+    /// Models that are asked for by name: without the quick run's bounds.
+    Deep,
     More,
     Unbounded,
 }
@@ -74,6 +78,7 @@ impl Reach {
         match (args.full, args.unbounded) {
             (true, _) => Self::More,
             (_, true) => Self::Unbounded,
+            _ if !args.model.is_empty() => Self::Deep,
             _ => Self::Own,
         }
     }
@@ -82,6 +87,7 @@ impl Reach {
     fn names(self) -> (Option<&'static str>, &'static str) {
         match self {
             Self::Own => (None, "loom.json"),
+            Self::Deep => (Some("UMBRA_LOOM_DEEP"), "deep.json"),
             Self::More => (Some("UMBRA_LOOM_FULL"), "full.json"),
             Self::Unbounded => (Some("UMBRA_LOOM_UNBOUNDED"), "unbounded.json"),
         }

@@ -47,6 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     /// In which execution it failed.
     pub(crate) failed_in: Option<u64>,
+    /// And of which of its parts.
+    pub(crate) failed_part: Option<String>,
     /// What it said when it failed.
     pub(crate) why: String,
 }
@@ -58,6 +60,7 @@ impl Outcome {
         let mut extents: Vec<String> = Vec::new();
         let mut cut = false;
         let mut failed_in = None;
+        let mut failed_part = None;
         for line in &ended.lines {
             if let Some((count, extent)) = explored(line) {
                 *executions.get_or_insert(0) += count;
@@ -72,8 +75,9 @@ impl Outcome {
                     extents.push(extent);
                 }
             }
-            if let Some((_, count)) = line.rsplit_once(": failed in execution ") {
+            if let Some((part, count)) = line.rsplit_once(": failed in execution ") {
                 failed_in = count.parse().ok();
+                failed_part = Some(part.to_owned());
             }
         }
         // A model that has to fail did: `#[should_panic]`.
@@ -94,6 +98,7 @@ impl Outcome {
             extent: extents.join("; "),
             seconds: ended.time.as_secs_f64(),
             failed_in,
+            failed_part,
             why: why(&ended.lines),
         }
     }

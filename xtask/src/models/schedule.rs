@@ -103,6 +103,16 @@ pub(crate) fn of(
     let checkpoint = dir.join(format!("{}.checkpoint", model.name));
     remove(&checkpoint)?;
     remove(&note(&checkpoint))?;
+    // Of a model's parts only the one that failed is of interest from here on.
+    let mut environment = environment;
+    if let Some(part) = &first.failed_part {
+        environment.push(("UMBRA_LOOM_PART".into(), part.clone()));
+    }
+    let command = || {
+        let mut command = model.command(&tree.dir);
+        command.envs(environment.iter().cloned());
+        command
+    };
     // Loom saves its place before each execution whose number the interval
     // divides; one that does not count is saved before each of them.
     let execution = first.failed_in.unwrap_or(0);

@@ -10,12 +10,14 @@
 //! |---|---|---|
 //! | killed | a model went red | |
 //! | equivalent, limit | all stayed green, and the book says why that is right | |
-//! | unreached | no model runs the site | without a reason |
-//! | timeout | no model went red, and one did not end | without a reason |
+//! | unreached | no model runs the site | always |
+//! | timeout | no model went red, and one did not end | always |
 //! | survived | all stayed green | always |
 //!
-//! Verdicts are saved one by one and hold as long as the sources, the models and
-//! the books are the same, so an interrupted run goes on where it was.
+//! Verdicts are saved one by one and hold as long as the sources, the models and the
+//! named mutants are the same, so an interrupted run goes on where it was. One that
+//! was not killed is judged again if more is asked: a longer `--budget`, `--long`, a
+//! reason that is no more.
 
 mod mutants;
 mod report;
@@ -24,7 +26,7 @@ mod sites;
 mod tree;
 mod verdicts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -50,14 +52,16 @@ pub(crate) struct MutateArgs {
     /// Only mutants whose key contains this (may be given more than once)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
-    /// Only mutants of functions that differ from this revision
+    /// Only mutants of functions that differ from this revision, and those that are
+    /// watched by models that do
     #[arg(long, value_name = "REV")]
     changed: Option<String>,
     /// Seconds for one mutant
-    #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value = "400", value_parser = clap::value_parser!(u64).range(1..))]
     budget: u64,
-    /// Begin no further mutant after so many seconds of judging; what is left is
-    /// counted, and no failure
+    /// Begin no further mutant after so many seconds of judging, models without a mutant
+    /// aside; what is left is counted, and no failure. Who is spared by what killed it
+    /// before is one
     #[arg(long, value_name = "SECONDS")]
     total: Option<u64>,
     /// Explore long models to their own bound for mutants with a reason too, and not
@@ -85,7 +89,7 @@ impl MutateArgs {
         base.map(|base| Self {
             only: vec![],
             changed: Some(base),
-            budget: 60,
+            budget: 180,
             total: Some(90),
             long: false,
             fresh: false,
@@ -115,7 +119,7 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
     // Looked at first: often there is nothing to judge, and so nothing to build.
     let catalogue = catalogue(paths, args)?;
     if args.show.is_none() && chosen(paths, &catalogue, args)?.is_empty() {
-        ui::note("nothing that was changed has an ordering or a named mutant");
+        ui::note("nothing that was changed has an ordering or a named mutant, or watches one");
         return Ok(0);
     }
     let tree = prepare(paths, catalogue)?;
@@ -132,7 +136,7 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
             "{left} mutants are not judged, for the time was up; the same command goes on"
         ));
     }
-    let together = runner::together(&tree, &rows, &verdicts)?;
+    let (together, green) = runner::together(&tree, &rows, &verdicts)?;
     let dir = paths.dir("mutate")?;
     let report = report::write(&dir, &tree, &rows, &together)?;
     let (head, cells) = score(&rows);
@@ -141,11 +145,21 @@ pub(crate) fn run(paths: &Paths, args: &MutateArgs) -> Result<usize> {
         println!("{together}");
     }
     println!("report: {}", paths::short(&report));
+    let passed = verdict(&rows, report)?;
+    if !green {
+        return Err(Error::Refused {
+            what: together,
+            help: "of those that a reason calls equivalent, one is needed by another: \
+                   strengthen it again, or change its reason"
+                .into(),
+        });
+    }
+    // Only what holds: the killers of a run that did not end would be lost.
     if args.write {
         results::write(paths, "mutants", &report::markdown(&rows, &together))?;
         verdicts.write_killers(paths)?;
     }
-    verdict(&rows, report)
+    Ok(passed)
 }
 
 /// Judges the chosen ones: by what killed them before, alone, and what survives that by
@@ -157,21 +171,33 @@ fn judge(
     verdicts: &mut Verdicts,
     args: &MutateArgs,
 ) -> Result<()> {
-    let began = Instant::now();
-    let total = args.total.map(Duration::from_secs);
-    let limits = || runner::Limits {
+    let shallow = |key: &str| runner::is_shallow(tree, key, args.long);
+    verdicts.demand(chosen, args.budget, shallow);
+    let mut limits = runner::Limits {
         each: Duration::from_secs(args.budget),
-        total: total.map(|total| total.saturating_sub(began.elapsed())),
+        total: args.total.map(Duration::from_secs),
         long: args.long,
     };
     let killers = verdicts.suspects(chosen);
     runner::baseline(paths, tree, verdicts, |m| killers.contains(&m.id()))?;
-    runner::judge(tree, chosen, verdicts, limits(), runner::By::Suspect)?;
-    if verdicts.unjudged(chosen) == 0 {
+    let began = Instant::now();
+    let spared = runner::judge(tree, chosen, verdicts, limits, runner::By::Suspect)?;
+    limits.total = limits.total.map(|t| t.saturating_sub(began.elapsed()));
+    if limits.total.is_some() && !spared.is_empty() {
+        // To ask all the others takes longer than whoever sets a limit has.
+        return Err(Error::Refused {
+            what: format!(
+                "what killed these before lets them live now:\n{}",
+                spared.join("\n")
+            ),
+            help: "`cargo xtask mutate --only 'KEY'` asks all models, without a limit".into(),
+        });
+    }
+    if verdicts.unjudged(chosen) == 0 || limits.total.is_some_and(|t| t.is_zero()) {
         return Ok(());
     }
     runner::baseline(paths, tree, verdicts, |_| true)?;
-    runner::judge(tree, chosen, verdicts, limits(), runner::By::All)
+    runner::judge(tree, chosen, verdicts, limits, runner::By::All).map(drop)
 }
 
 /// All mutants; each name that was given is one's.
@@ -236,31 +262,81 @@ fn show(
 
 /// The mutants that were asked for.
 fn chosen<'a>(paths: &Paths, all: &'a Catalogue, args: &MutateArgs) -> Result<Vec<&'a Mutant>> {
-    let touched = match &args.changed {
-        Some(revision) => Some(touched(paths, all, revision)?),
-        None => None,
+    let (touched, models) = match &args.changed {
+        Some(revision) => {
+            let touched = touched(paths, all, revision)?;
+            (Some(touched), Models::changed(paths, revision)?)
+        }
+        None => (None, Models::default()),
     };
     Ok(all
         .mutants
         .iter()
         .filter(|m| args.only.is_empty() || args.only.iter().any(|p| m.key.contains(p.as_str())))
         .filter(|m| {
-            touched
-                .as_ref()
-                .is_none_or(|t| t.contains(&(m.file.clone(), m.function.clone())))
+            touched.as_ref().is_none_or(|t| {
+                t.contains(&(m.file.clone(), m.function.clone())) || models.watch(m)
+            })
         })
         .collect())
 }
 
+fn git(paths: &Paths, arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.current_dir(paths.root()).args(arguments);
+    command
+}
+
+/// What is not as it was of the models and their books.
+#[derive(Default)]
+struct Models {
+    /// What all models are made of.
+    all: bool,
+    /// The named mutants, or a reason.
+    books: bool,
+    /// Files of models.
+    files: BTreeSet<String>,
+    killers: BTreeMap<String, String>,
+}
+
+impl Models {
+    fn changed(paths: &Paths, revision: &str) -> Result<Self> {
+        const OURS: &str = "loom-tests";
+        let mut files = proc::output(git(paths, &["diff", "--name-only", revision, "--", OURS]))?;
+        let new = ["ls-files", "--others", "--exclude-standard", "--", OURS];
+        files.extend(proc::output(git(paths, &new))?);
+        let within = |folder: &str| {
+            let folder = format!("{OURS}/{folder}/");
+            let names = files
+                .iter()
+                .filter_map(|f| f.strip_prefix(&folder).map(str::to_owned));
+            names.collect::<Vec<_>>()
+        };
+        let models = within("tests");
+        let models = models.iter().filter_map(|f| f.strip_suffix(".rs"));
+        Ok(Self {
+            all: !within("src").is_empty(),
+            books: within("mutants").iter().any(|f| f.ends_with(".toml")),
+            files: models.map(str::to_owned).collect(),
+            killers: Verdicts::killers(paths)?,
+        })
+    }
+
+    /// Whether a change of them may have to do with whether this mutant dies.
+    fn watch(&self, mutant: &Mutant) -> bool {
+        let killer = self.killers.get(&mutant.key);
+        let file = killer.and_then(|k| k.split_once("::"));
+        let named = !mutant.about.is_empty();
+        self.all
+            || self.books && (named || killer.is_none())
+            || file.is_some_and(|(file, _)| self.files.contains(file))
+    }
+}
+
 /// The functions whose code is not what it was in a revision.
 fn touched(paths: &Paths, all: &Catalogue, revision: &str) -> Result<BTreeSet<(String, String)>> {
-    let git = |arguments: &[&str]| {
-        let mut command = Command::new("git");
-        command.current_dir(paths.root()).args(arguments);
-        command
-    };
     let commit = format!("{revision}^{{commit}}");
-    proc::output(git(&["rev-parse", "--verify", "--quiet", &commit])).map_err(|_| {
+    proc::output(git(paths, &["rev-parse", "--verify", "--quiet", &commit])).map_err(|_| {
         Error::Refused {
             what: format!("git knows no revision `{revision}`"),
             help: "--changed takes what `git diff` takes: main, HEAD~3, a commit".into(),
@@ -270,10 +346,13 @@ fn touched(paths: &Paths, all: &Catalogue, revision: &str) -> Result<BTreeSet<(S
     for source in &all.sources {
         // A file that was not there then, or that cannot be read as it was, is
         // new as a whole.
-        let before = proc::output(git(&["show", &format!("{revision}:{}", source.file)]))
-            .ok()
-            .and_then(|lines| sites::find(&lines.join("\n")).ok())
-            .unwrap_or_default();
+        let before = proc::output(git(
+            paths,
+            &["show", &format!("{revision}:{}", source.file)],
+        ))
+        .ok()
+        .and_then(|lines| sites::find(&lines.join("\n")).ok())
+        .unwrap_or_default();
         for mutant in all.mutants.iter().filter(|m| m.file == source.file) {
             if before.code(&mutant.function).as_deref() != Some(mutant.code.as_str()) {
                 touched.insert((mutant.file.clone(), mutant.function.clone()));
@@ -340,6 +419,38 @@ mod tests {
         let keys: BTreeSet<&str> = all.mutants.iter().map(|m| m.key.as_str()).collect();
         assert_eq!(keys.len(), all.mutants.len(), "a key names one mutant");
         assert!(all.mutants.iter().any(|m| m.file == "state/src/gate.rs"));
+    }
+
+    #[test]
+    fn a_change_of_models_is_about_what_they_watch() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        let all = mutants::read(&root).expect("the books hold");
+        let paths = Paths::new().expect("in the checkout");
+        let killers = Verdicts::killers(&paths).expect("they are kept");
+        let watched = |models: &Models| all.mutants.iter().filter(|m| models.watch(m)).count();
+        let models = |file: Option<&str>| Models {
+            files: file.into_iter().map(str::to_owned).collect(),
+            killers: killers.clone(),
+            ..Models::default()
+        };
+        assert_eq!(watched(&models(None)), 0);
+        let of_attic = killers
+            .values()
+            .filter(|k| k.starts_with("attic::"))
+            .count();
+        assert!(of_attic > 0);
+        assert_eq!(watched(&models(Some("attic"))), of_attic);
+        let everything = Models {
+            all: true,
+            ..models(None)
+        };
+        assert_eq!(watched(&everything), all.mutants.len());
+        let named = all.mutants.iter().filter(|m| !m.about.is_empty()).count();
+        let books = Models {
+            books: true,
+            ..models(None)
+        };
+        assert!(watched(&books) >= named && watched(&books) < all.mutants.len());
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn baseline(
     }
     let total = missing.len();
     ui::note(&format!(
-        "{total} models without a mutant first, {} each at most (all of them take some five minutes)",
+        "{total} models without a mutant first, {} each at most (all of them: a quarter of an hour)",
         ui::seconds(BASELINE)
     ));
     let mut source = Baselines {
@@ -124,8 +124,8 @@ pub(crate) enum By {
     All,
 }
 
-/// The models that reach a mutant: what killed it in an earlier tree, then the
-/// quickest first; the long ones first with one preemption, and to their own bound
+/// The models that reach a mutant: what killed it in an earlier tree, with one
+/// preemption and to its own bound, then the quickest first; the long ones first with one preemption, and to their own bound
 /// at the very end. That end is left out, unless asked for, if there is a reason why
 /// nothing kills it.
 fn relevant<'a>(
@@ -155,17 +155,24 @@ fn relevant<'a>(
         })
     };
     let hint = verdicts.hints.get(&mutant.key);
-    let (first, others): (Vec<_>, Vec<_>) =
-        tries(false).partition(|t| hint.is_some_and(|hint| *hint == t.model.id()));
+    let suspect = |t: &Try<'_>| hint.is_some_and(|hint| *hint == t.model.id());
+    let (first, others): (Vec<_>, Vec<_>) = tries(false).partition(suspect);
     let (quick, long): (Vec<_>, Vec<_>) = others.into_iter().partition(|t| t.seconds <= QUICK);
-    let tight = tries(true);
-    let to_the_end = long_too || !tree.catalogue.reasons.contains_key(&mutant.key);
-    [first, quick]
+    let (first_tight, tight): (Vec<_>, Vec<_>) = tries(true).partition(suspect);
+    let long = if is_shallow(tree, &mutant.key, long_too) {
+        Vec::new()
+    } else {
+        long
+    };
+    [first_tight, first, quick, tight, long]
         .into_iter()
         .flatten()
-        .chain(tight)
-        .chain(long.into_iter().filter(|_| to_the_end))
         .collect()
+}
+
+/// Whether long models have one preemption only for a mutant.
+pub(crate) fn is_shallow(tree: &Tree, mutant: &str, long_too: bool) -> bool {
+    !long_too && tree.catalogue.reasons.contains_key(mutant)
 }
 
 /// How long a model with a mutant may take: a change that makes it explore
@@ -194,14 +201,15 @@ pub(crate) struct Limits {
     pub(crate) long: bool,
 }
 
-/// Judges the mutants that have no verdict yet.
+/// Judges the mutants that have no verdict yet; the keys of those whom their suspects
+/// left alive.
 pub(crate) fn judge(
     tree: &Tree,
     chosen: &[&Mutant],
     verdicts: &mut Verdicts,
     limits: Limits,
     by: By,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let budget = limits.each;
     let mut waiting = VecDeque::new();
     let mut seconds = 0.0;
@@ -212,7 +220,7 @@ pub(crate) fn judge(
         let mut models = relevant(tree, verdicts, mutant, limits.long);
         if by == By::Suspect {
             let suspect = verdicts.hints.get(&mutant.key);
-            models.retain(|t| !t.tight && suspect.is_some_and(|s| *s == t.model.id()));
+            models.retain(|t| suspect.is_some_and(|s| *s == t.model.id()));
             if models.is_empty() {
                 continue;
             }
@@ -232,13 +240,15 @@ pub(crate) fn judge(
                 late: vec![],
                 models: 0,
                 seconds: 0.0,
+                budget: budget.as_secs(),
+                shallow: is_shallow(tree, &mutant.key, limits.long),
             },
             began: Instant::now(),
             started: false,
         });
     }
     if waiting.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let whom = match by {
         By::Suspect => "by what killed them before",
@@ -264,11 +274,12 @@ pub(crate) fn judge(
         until: limits.total.map(|total| Instant::now() + total),
         counts: BTreeMap::new(),
         by,
+        spared: Vec::new(),
         task: Task::new("mutants"),
     };
     pool::run(pool::width(), &mut source)?;
     source.task.done("");
-    Ok(())
+    Ok(source.spared)
 }
 
 struct Cases<'a> {
@@ -281,6 +292,8 @@ struct Cases<'a> {
     until: Option<Instant>,
     counts: BTreeMap<&'static str, usize>,
     by: By,
+    /// Whom their suspects left alive.
+    spared: Vec<String>,
     task: Task,
 }
 
@@ -295,6 +308,7 @@ impl<'a> Cases<'a> {
         };
         *self.counts.entry(word).or_default() += 1;
         if self.by == By::Suspect && case.judged.killer.is_none() {
+            self.spared.push(case.judged.mutant);
             return Ok(());
         }
         self.verdicts.judged(case.judged)
@@ -345,6 +359,12 @@ impl<'a> Source<(Case<'a>, Try<'a>)> for Cases<'a> {
         case.started = true;
         let outcome = Outcome::of(model.id(), &ended);
         match outcome.verdict {
+            // Whoever ended it, it was no execution of the model.
+            models::Verdict::Red if outcome.failed_in.is_none() => {
+                case.judged
+                    .late
+                    .push(format!("{} (no execution failed)", model.id()));
+            }
             models::Verdict::Red => {
                 case.judged.killer = Some(model.id());
                 case.judged.why = outcome.why;
@@ -371,14 +391,14 @@ impl<'a> Source<(Case<'a>, Try<'a>)> for Cases<'a> {
 
 /// Runs all models on all that was called equivalent at once. Two that are each
 /// harmless may not be so together; then at most one of them can be taken into
-/// the source.
-pub(crate) fn together(tree: &Tree, rows: &[Row], verdicts: &Verdicts) -> Result<String> {
+/// the source. What came of it, and whether all was green.
+pub(crate) fn together(tree: &Tree, rows: &[Row], verdicts: &Verdicts) -> Result<(String, bool)> {
     let equivalent: Vec<&Row> = rows
         .iter()
         .filter(|r| r.verdict == Verdict::Equivalent && r.models > 0)
         .collect();
     if equivalent.len() < 2 {
-        return Ok(String::new());
+        return Ok((String::new(), true));
     }
     let name = format!("{} equivalent ones together", equivalent.len());
     let choice: Vec<&str> = equivalent.iter().map(|r| r.choice.as_str()).collect();
@@ -399,15 +419,15 @@ pub(crate) fn together(tree: &Tree, rows: &[Row], verdicts: &Verdicts) -> Result
     };
     pool::run(pool::width(), &mut source)?;
     task.done("");
-    Ok(if red.is_empty() {
-        format!("{}: every model is green", name)
+    let said = if red.is_empty() {
+        format!("{name}: every model is green")
     } else {
         format!(
-            "{}: {} red, so they rest on one another",
-            name,
+            "{name}: {} not green, so they rest on one another",
             red.join(", ")
         )
-    })
+    };
+    Ok((said, red.is_empty()))
 }
 
 struct Together<'a> {

@@ -35,6 +35,21 @@ pub(crate) struct Judged {
     pub(crate) models: usize,
     /// What it took.
     pub(crate) seconds: f64,
+    /// The seconds that it had.
+    #[serde(default)]
+    pub(crate) budget: u64,
+    /// Long models ran with one preemption only, for a reason says why nothing kills it.
+    #[serde(default)]
+    pub(crate) shallow: bool,
+}
+
+impl Judged {
+    /// Whether nothing more would be learnt from judging once more.
+    fn holds(&self, budget: u64, shallow: bool) -> bool {
+        let killed = self.killer.is_some();
+        let whole = (self.late.is_empty() || self.budget >= budget) && (!self.shallow || shallow);
+        killed || whole
+    }
 }
 
 /// A model without any mutant.
@@ -116,8 +131,8 @@ impl Row {
             }
             (Verdict::Killed, None) => None,
             (v, _) if named => Some(format!("has to be killed, but: {}", v.word())),
-            (_, Some(_)) => None,
-            (v, None) => Some(format!("{} after {} models", v.word(), self.models)),
+            (Verdict::Equivalent | Verdict::Limit, _) => None,
+            (v, _) => Some(format!("{} after {} models", v.word(), self.models)),
         }
     }
 }
@@ -147,7 +162,7 @@ impl Verdicts {
 
     /// What killed each mutant when the results were last written: whom to try first
     /// on a machine that has judged nothing yet.
-    fn killers(paths: &Paths) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn killers(paths: &Paths) -> Result<BTreeMap<String, String>> {
         let path = paths.root().join(KILLERS);
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         serde_json::from_str(&text).map_err(|e| Error::Book {
@@ -238,6 +253,22 @@ impl Verdicts {
         now.or_else(|| self.hints.get(mutant)).map(String::as_str)
     }
 
+    /// Forgets who survived where less was asked of the models than `budget` seconds, or
+    /// than what `shallow` says of it now.
+    pub(crate) fn demand(
+        &mut self,
+        mutants: &[&Mutant],
+        budget: u64,
+        shallow: impl Fn(&str) -> bool,
+    ) {
+        for mutant in mutants {
+            let held = self.judged.get(&mutant.key);
+            if held.is_some_and(|j| !j.holds(budget, shallow(&mutant.key))) {
+                self.judged.remove(&mutant.key);
+            }
+        }
+    }
+
     /// How many have no verdict yet.
     pub(crate) fn unjudged(&self, mutants: &[&Mutant]) -> usize {
         let open = mutants.iter().filter(|m| !self.judged.contains_key(&m.key));
@@ -285,10 +316,10 @@ impl Verdicts {
                 let reason = all.reasons.get(&m.key);
                 let verdict = match (judged, reason.map(|r| r.kind)) {
                     (j, _) if j.killer.is_some() => Verdict::Killed,
+                    (j, _) if !j.late.is_empty() => Verdict::Timeout,
+                    (j, _) if j.models == 0 => Verdict::Unreached,
                     (_, Some(Excuse::Equivalent)) => Verdict::Equivalent,
                     (_, Some(Excuse::Limit)) => Verdict::Limit,
-                    (j, None) if j.models == 0 => Verdict::Unreached,
-                    (j, None) if !j.late.is_empty() => Verdict::Timeout,
                     _ => Verdict::Survived,
                 };
                 Some(Row {
@@ -323,6 +354,8 @@ mod tests {
             late: vec![],
             models: 1,
             seconds: 0.5,
+            budget: 60,
+            shallow: false,
         }
     }
 
@@ -350,6 +383,25 @@ mod tests {
         assert_eq!(open("2", false).killer("b"), Some("m"));
         assert_eq!(open("2", false).killer("c"), None);
         assert_eq!(open("3", false).hints["a"], "m");
+    }
+
+    #[test]
+    fn who_survived_where_less_was_asked_is_judged_again() {
+        let survived = |late: &[&str], shallow| Judged {
+            killer: None,
+            late: late.iter().map(|&m| m.to_owned()).collect(),
+            shallow,
+            ..judged("a")
+        };
+        assert!(judged("a").holds(400, false), "dead is dead");
+        assert!(survived(&[], false).holds(400, false));
+        assert!(survived(&["m"], false).holds(60, false));
+        assert!(!survived(&["m"], false).holds(400, false), "it had 60 s");
+        assert!(survived(&[], true).holds(60, true));
+        assert!(
+            !survived(&[], true).holds(60, false),
+            "--long, or no reason"
+        );
     }
 
     #[test]
@@ -381,6 +433,8 @@ mod tests {
             row(Verdict::Timeout, None, ""),
             row(Verdict::Killed, Some("r"), ""),
             row(Verdict::Equivalent, Some("r"), "breaks x"),
+            row(Verdict::Timeout, Some("r"), ""),
+            row(Verdict::Unreached, Some("r"), ""),
         ] {
             assert!(bad.complaint().is_some(), "{bad:?}");
         }
