@@ -41,4 +41,6 @@ pub use lists::Lists;
 pub use payload::{FLAGS, Payload};
 pub use platform::Tracked;
 pub use rcu::Rcu;
-pub use scene::{ensure, finish, free, free_all, objects, spawn, walk, with_table};
+pub use scene::{
+    INSERTIONS, Insertion, ensure, finish, free, free_all, objects, spawn, walk, with_table,
+};

@@ -47,6 +47,31 @@ pub fn spawn<P: Platform, T: 'static>(
     thread::spawn(move || f(&table))
 }
 
+/// The two ways to attach a payload to an object that has none and gets one from nobody
+/// else: what a model of insertions is about.
+pub const INSERTIONS: [(&str, Insertion); 2] = [
+    ("alloc", put_by_alloc),
+    ("get_or_alloc", put_by_get_or_alloc),
+];
+
+/// One of [`INSERTIONS`]: the object, and the payload's value.
+pub type Insertion = fn(&Table<Tracked>, usize, u64);
+
+fn put_by_alloc(table: &Table<Tracked>, obj: usize, value: u64) {
+    assert!(Payload::put(table, obj, value));
+}
+
+fn put_by_get_or_alloc(table: &Table<Tracked>, obj: usize, value: u64) {
+    let mut ran = false;
+    let data = table.get_or_alloc(obj, size_of::<Payload>(), FLAGS, |data| {
+        ran = true;
+        // SAFETY: fresh data of this size.
+        unsafe { Payload::construct(data, value) };
+        Ok::<(), ()>(())
+    });
+    assert!(data.is_ok() && ran, "there was none");
+}
+
 /// `get_or_alloc` of a payload; the value that is there afterwards. Only for
 /// objects that nobody frees.
 #[must_use]

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use umbra_loom::{Payload, explore, free, free_all, quick, spawn, walk, with_table};
+use umbra_loom::{INSERTIONS, Payload, explore, free, free_all, quick, spawn, walk, with_table};
 
 const A: usize = 0x1000;
 const B: usize = 0x2000;
@@ -11,16 +11,18 @@ const B: usize = 0x2000;
 /// A walk sees what was there all the time, and of what comes all or nothing.
 #[test]
 fn g1_iterate_against_alloc() {
-    explore("iterate | alloc", None, || {
-        with_table(|table| {
-            assert!(Payload::put(table, A, 1));
-            let put = spawn(table, |t| assert!(Payload::put(t, B, 2)));
-            let seen = walk(table);
-            assert!(seen == [(A, 1)] || seen == [(A, 1), (B, 2)], "{seen:?}");
-            put.join().unwrap();
-            assert_eq!(walk(table), [(A, 1), (B, 2)]);
+    for (name, insert) in INSERTIONS {
+        explore(&format!("iterate | {name}"), None, move || {
+            with_table(|table| {
+                assert!(Payload::put(table, A, 1));
+                let put = spawn(table, move |t| insert(t, B, 2));
+                let seen = walk(table);
+                assert!(seen == [(A, 1)] || seen == [(A, 1), (B, 2)], "{seen:?}");
+                put.join().unwrap();
+                assert_eq!(walk(table), [(A, 1), (B, 2)]);
+            });
         });
-    });
+    }
 }
 
 /// G8: what a walk looks at is not taken apart under it.

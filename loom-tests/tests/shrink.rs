@@ -1,7 +1,9 @@
 //! A type that is emptied gives its lines back, while others use it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use loom::thread;
-use umbra_loom::{Payload, Tracked, explore};
+use umbra_loom::{INSERTIONS, Payload, Tracked, explore};
 use umbra_shadow::{Smr, Table};
 
 const A: usize = 0x1000;
@@ -27,7 +29,7 @@ fn grown(platform: &Tracked) -> Table<Tracked> {
 fn while_emptied(
     name: &str,
     bound: Option<usize>,
-    other: fn(&Table<Tracked>),
+    other: impl Fn(&Table<Tracked>) + Send + Sync + 'static,
     after: fn(&Table<Tracked>),
 ) {
     explore(name, bound, move || {
@@ -49,15 +51,17 @@ fn while_emptied(
 /// closing.
 #[test]
 fn g9_shrink_against_alloc() {
-    while_emptied(
-        "shrink | alloc",
-        Some(3),
-        |table| assert!(Payload::put(table, C, 3)),
-        |table| {
-            assert_eq!(Payload::look(table, C), Some(3));
-            assert_eq!(Payload::look(table, B), None);
-        },
-    );
+    for (name, insert) in INSERTIONS {
+        while_emptied(
+            &format!("shrink | {name}"),
+            Some(3),
+            move |table| insert(table, C, 3),
+            |table| {
+                assert_eq!(Payload::look(table, C), Some(3));
+                assert_eq!(Payload::look(table, B), None);
+            },
+        );
+    }
 }
 
 /// The same for the object that is being freed.
@@ -149,24 +153,37 @@ fn g9_shrink_against_get() {
     );
 }
 
-/// The body is given back once, whoever takes it out.
+/// The body is given back once, whoever takes it out: who frees its last variable, or who
+/// frees all.
 #[test]
 fn g9_shrink_against_free_all() {
-    explore("shrink | free_all", Some(3), || {
+    static FIRST: AtomicBool = AtomicBool::new(false);
+    static LAST: AtomicBool = AtomicBool::new(false);
+    let ended = explore("shrink | free_all", Some(3), || {
         let platform = Tracked::new();
         let table = grown(&platform);
-        assert!(table.free(B));
-        let all = {
+        let freeing = {
             let table = table.clone();
-            thread::spawn(move || table.free_all(None))
+            thread::spawn(move || {
+                let freed = table.free(B);
+                LAST.fetch_or(freed && !given_back(&table), Relaxed);
+            })
         };
-        assert!(Payload::put(&table, C, 3));
-        // It may have gone with all.
-        table.free(C);
-        all.join().unwrap();
+        FIRST.fetch_or(given_back(&table), Relaxed);
+        table.free_all(None);
+        freeing.join().unwrap();
+        assert!(table.live() == 0 && given_back(&table));
+        assert!(Payload::put(&table, C, 3), "the type is as good as new");
+        assert_eq!(Payload::look(&table, C), Some(3));
+        assert!(table.free(C));
         drop(table);
         platform.barrier();
     });
+    let both = FIRST.load(Relaxed) && LAST.load(Relaxed);
+    assert!(
+        !ended || both,
+        "the shrink is over, or still to come, when all is freed"
+    );
 }
 
 /// Two insertions meet a body that closes; both are found afterwards.

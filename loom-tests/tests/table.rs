@@ -1,9 +1,9 @@
-//! The table's models. Two threads are explored exhaustively, three with a
-//! preemption bound; the bound stands with each model.
+//! The table's models. The bound stands with each.
 
 use loom::thread;
 use umbra_loom::{
-    FLAGS, Payload, Tracked, deep, explore, free, free_all, quick, spawn, with_table,
+    FLAGS, INSERTIONS, Payload, Tracked, deep, ensure, explore, free, free_all, quick, spawn,
+    with_table,
 };
 use umbra_shadow::{AllocError, Smr, Table};
 
@@ -29,14 +29,16 @@ fn g1_get_against_free() {
 /// R34: what the constructor stored is visible to whoever finds the variable.
 #[test]
 fn r34_get_against_alloc() {
-    explore("get | alloc", None, || {
-        with_table(|table| {
-            let put = spawn(table, |t| assert!(Payload::put(t, A, 7)));
-            assert!(matches!(Payload::look(table, A), None | Some(7)));
-            put.join().unwrap();
-            assert_eq!(Payload::look(table, A), Some(7));
+    for (name, insert) in INSERTIONS {
+        explore(&format!("get | {name}"), None, move || {
+            with_table(|table| {
+                let put = spawn(table, move |t| insert(t, A, 7));
+                assert!(matches!(Payload::look(table, A), None | Some(7)));
+                put.join().unwrap();
+                assert_eq!(Payload::look(table, A), Some(7));
+            });
         });
-    });
+    }
 }
 
 /// R44, G5: one of two racing callers constructs, the other gets its data.
@@ -63,6 +65,25 @@ fn r44_two_inserts_of_one_object() {
             };
             let mine = insert(table, 2);
             assert_eq!(other.join().unwrap(), mine, "one variable");
+            assert_eq!(table.stats().live, 1);
+        });
+    });
+}
+
+/// R44: where one caller insists on a new variable and the other takes what is there,
+/// there is one, and only who constructed it may have been refused nothing.
+#[test]
+fn r44_alloc_against_get_or_alloc() {
+    explore("alloc | get_or_alloc, one object", deep(2, 3), || {
+        with_table(|table| {
+            let other = spawn(table, |t| Payload::put(t, A, 1));
+            let seen = ensure(table, A, 2);
+            let made = other.join().unwrap();
+            assert_eq!(
+                seen,
+                if made { 1 } else { 2 },
+                "one constructor, whose data stays"
+            );
             assert_eq!(table.stats().live, 1);
         });
     });
@@ -215,14 +236,16 @@ fn g7_free_all_against_get() {
 /// G7: an insertion that a free_all overtakes is before it or after it, whole.
 #[test]
 fn g7_free_all_against_insert() {
-    explore("free_all | alloc", None, || {
-        with_table(|table| {
-            let all = spawn(table, free_all);
-            assert!(Payload::put(table, A, 1));
-            all.join().unwrap();
-            assert!(matches!(Payload::look(table, A), None | Some(1)));
+    for (name, insert) in INSERTIONS {
+        explore(&format!("free_all | {name}"), None, move || {
+            with_table(|table| {
+                let all = spawn(table, free_all);
+                insert(table, A, 1);
+                all.join().unwrap();
+                assert!(matches!(Payload::look(table, A), None | Some(1)));
+            });
         });
-    });
+    }
 }
 
 /// G7, G8: the variable goes by one of the two, once.

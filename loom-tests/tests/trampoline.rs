@@ -340,7 +340,7 @@ fn r37_without_the_gate_new_code_comes_before_post_patch() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "another function's target")]
 fn r38_without_the_wait_for_tasks_the_state_goes_under_them() {
     explore("call | disable, no wait for tasks", None, || {
         call_against_disable(Without::Tasks);
