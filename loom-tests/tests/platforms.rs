@@ -1,6 +1,5 @@
 //! The table over what it runs on: the kernel's RCU as it is documented, and
-//! crossbeam-epoch itself. Tier two: few threads, tight bounds, only the public
-//! operations.
+//! crossbeam-epoch itself. Tier two: few threads, only the public operations.
 
 use loom::thread;
 use umbra_loom::{Payload, Rcu, RealEpoch, explore, finish, free, free_all, spawn};

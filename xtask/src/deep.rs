@@ -2,7 +2,7 @@
 //!
 //! | command | looks for | over | does not see |
 //! |---|---|---|---|
-//! | `miri` | undefined behaviour (tree borrows), leaks, weak values | the stress tests, shortened, a seed each time | long runs |
+//! | `miri` | undefined behaviour (tree borrows), weak values | the stress tests, shortened, a seed each time | long runs |
 //! | `tsan` | data races at full speed | the same tests, whole, on tiny segments | a race that did not come near |
 //! | `shuttle` | wrong logic in long scenarios | `shuttle-tests/`, random schedules | orderings |
 //!

@@ -87,7 +87,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "loom",
-        about: "every interleaving of the models",
+        about: "the models, each to the bound of the quick run",
         slow: true,
         run: loom,
     },

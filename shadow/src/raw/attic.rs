@@ -218,7 +218,7 @@ impl Attic {
                 break;
             }
         }
-        // Release: pairs with the acquire in `bucket`: who sees READY sees the
+        // Release: pairs with the acquire in `bucket_at`: who sees READY sees the
         // sentinel's `next`.
         // SAFETY: as above.
         unsafe { (*sentinel).key.store(key | READY, Ordering::Release) };
@@ -318,7 +318,7 @@ impl Attic {
     /// As [`get`](Self::get). Costs the whole list.
     pub(super) unsafe fn longest_run(&self) -> usize {
         let (mut longest, mut run) = (0, 0);
-        // Acquire: as in `get`, here and below.
+        // Acquire: as in `Attic::get`, here and below.
         let mut node = list::unmarked(self.head.next.load(Ordering::Acquire));
         while !node.is_null() {
             // SAFETY: reached under the guard. Relaxed: constant order bits.

@@ -127,7 +127,7 @@ impl<P: Platform> Body<P> {
         loop {
             let lines = self.lines(hash);
             let line = lines.line(hash);
-            // Acquire: as in `get`.
+            // Acquire: as in `glimpse`.
             let head = Head(line.head.load(Ordering::Acquire));
             if head.is_frozen() {
                 return Step::Frozen;
@@ -350,7 +350,7 @@ impl<P: Platform> Body<P> {
     /// Clears the lane of an entry, in its own line or where it is a guest.
     fn leave_lane(lines: &Lines<P>, hash: u64, entry: Entry) -> Leave {
         for line in core::iter::once(lines.line(hash)).chain(lines.others(hash)) {
-            // Acquire: as in `get`.
+            // Acquire: as in `glimpse`.
             let head = Head(line.head.load(Ordering::Acquire));
             if head.is_frozen() {
                 return Leave::Frozen;

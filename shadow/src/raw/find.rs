@@ -187,7 +187,7 @@ impl<P: Platform> Body<P> {
         let hash = core.hash(obj);
         let lines = body.lines(hash);
         let line = lines.line(hash);
-        // Acquire: as in `get`.
+        // Acquire: as in `glimpse`.
         let head = Head(line.head.load(Ordering::Acquire));
         // SAFETY: the caller's contract, here and below.
         let entry = unsafe {
@@ -233,7 +233,7 @@ impl<P: Platform> Body<P> {
             return None;
         }
         lines.others(hash).find_map(|line| {
-            // Acquire: as in `get`.
+            // Acquire: as in `glimpse`.
             let head = Head(line.head.load(Ordering::Acquire));
             // SAFETY: the caller's contract.
             unsafe { Self::look(line, head, hash, obj, &wanted) }
@@ -272,7 +272,7 @@ impl<P: Platform> Body<P> {
         }
         let lines = self.lines(hash);
         let line = lines.line(hash);
-        // Acquire: as in `get`.
+        // Acquire: as in `glimpse`.
         let head = Head(line.head.load(Ordering::Acquire));
         // SAFETY: the caller's contract.
         let found = unsafe { Self::look_live(&lines, line, head, hash, obj) };

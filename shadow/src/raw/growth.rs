@@ -190,7 +190,7 @@ impl<P: Platform> Body<P> {
                 Ordering::Release,
                 Ordering::Relaxed, // published already
             );
-            // Release: pairs with the acquire in `glance`: `near` is set. Relaxed on failure:
+            // Release: pairs with the acquire in `mask_now`: `near` is set. Relaxed on failure:
             // another helper raised it. Either way this thread knows the new mask, so who
             // acquires the first heir below from it reads no older one (coherence).
             let _ = self.mask.compare_exchange(

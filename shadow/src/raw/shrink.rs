@@ -79,7 +79,7 @@ impl Busy {
     /// detached, and another taken.
     #[inline]
     pub(super) fn reserve(&self, hash: u64) -> bool {
-        // Acquire: pairs with the release in `close`: the phase is not an older one.
+        // Acquire: pairs with the release in `close_one`: the phase is not an older one.
         // (That the body stays needs no order: the caller's guard is part of the grace
         // period after which the count is looked at.)
         let before = self.users.of(hash).fetch_add(1, Ordering::Acquire);
@@ -123,7 +123,7 @@ impl Busy {
     /// guard.
     #[inline]
     pub(super) fn settle<P: Platform>(&self, hash: u64, core: &Core<P>) {
-        // Release: pairs with the acquires in `close` and `is_idle`: what the user did
+        // Release: pairs with the acquires in `close_one` and `is_idle`: what the user did
         // to the body happens before it is looked through, or walked.
         let before = self.users.of(hash).fetch_sub(1, Ordering::Release);
         if before & (ASKED | USERS) == ASKED | 1 {

@@ -154,10 +154,10 @@ impl<P: Platform> Body<P> {
     /// # Safety
     /// As [`get`](Self::get).
     unsafe fn for_taken(line: Line<'_>, f: &mut dyn FnMut(Entry)) {
-        // Acquire: as in `get`.
+        // Acquire: as in `glimpse`.
         let taken = Head(line.head.load(Ordering::Acquire)).taken();
         for (_, slot) in taken.slots(line.slots) {
-            // Acquire: as in `get`.
+            // Acquire: as in `look`.
             let slot = slot.load(Ordering::Acquire);
             if is_entry(slot) {
                 // SAFETY: reached from the body under the caller's guard.
