@@ -316,23 +316,19 @@ fn handles_dropped_from_two_threads() {
 /// The last owner of a type comes after a round that ran in a thread without a handle.
 #[test]
 fn handle_dropped_against_a_round() {
-    explore(
-        "free, drop | a guard's end, which reclaims",
-        quick(4),
-        || {
-            let platform = Tracked::new();
-            let table = platform.table();
-            assert!(Payload::put(&table, A, 1));
-            let reads = {
-                let platform = platform.clone();
-                thread::spawn(move || drop(platform.pin()))
-            };
-            assert!(free(&table, A));
-            drop(table);
-            reads.join().unwrap();
-            platform.barrier();
-        },
-    );
+    explore("free, drop | a guard's end, which reclaims", None, || {
+        let platform = Tracked::new();
+        let table = platform.table();
+        assert!(Payload::put(&table, A, 1));
+        let reads = {
+            let platform = platform.clone();
+            thread::spawn(move || drop(platform.pin()))
+        };
+        assert!(free(&table, A));
+        drop(table);
+        reads.join().unwrap();
+        platform.barrier();
+    });
 }
 
 /// G1, G8 with three threads: a reader between two writers of one object.

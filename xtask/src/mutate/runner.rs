@@ -308,7 +308,10 @@ impl<'a> Cases<'a> {
         };
         *self.counts.entry(word).or_default() += 1;
         if self.by == By::Suspect && case.judged.killer.is_none() {
-            self.spared.push(case.judged.mutant);
+            // One that did not end has not said anything.
+            if case.judged.late.is_empty() {
+                self.spared.push(case.judged.mutant);
+            }
             return Ok(());
         }
         self.verdicts.judged(case.judged)
