@@ -216,7 +216,7 @@ fn g6_get_many_in_a_segment_behind_against_its_split() {
 /// came is there from then on.
 #[test]
 fn g3_get_in_a_segment_behind_against_free_and_alloc() {
-    explore("get behind, twice | free, alloc", quick(3), || {
+    explore("get behind, twice | free, alloc", Some(3), || {
         with_a_segment_behind(1, |table, above, _| {
             let anew = spawn(table, move |t| {
                 assert!(free(t, above));
