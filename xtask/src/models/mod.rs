@@ -50,8 +50,8 @@ pub(crate) struct LoomArgs {
     /// deeper bound of those that have one for the quick run
     #[arg(long, value_name = "PART")]
     model: Vec<String>,
-    /// Seconds for one model [default: 300, with --unbounded 120]; the quick run ends
-    /// after 900 in all
+    /// Seconds for one model [default: 600, with --full 300, with --unbounded 120]; the
+    /// quick run ends after 900 in all
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     budget: Option<u64>,
     /// Show the failing execution that an earlier run saved, step by step
@@ -145,10 +145,11 @@ pub(crate) fn run(paths: &Paths, args: &LoomArgs) -> Result<usize> {
 
 /// The time that one model has.
 fn budget(args: &LoomArgs) -> Duration {
-    Duration::from_secs(
-        args.budget
-            .unwrap_or(if args.unbounded { 120 } else { 300 }),
-    )
+    Duration::from_secs(args.budget.unwrap_or(match Reach::of(args) {
+        Reach::Own | Reach::Deep => 600,
+        Reach::More => 300,
+        Reach::Unbounded => 120,
+    }))
 }
 
 /// Prints the time it may take, and what the last run took.
