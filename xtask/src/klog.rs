@@ -14,6 +14,7 @@ const BAD: &[&str] = &[
     "BUG ",
     "kernel BUG at",
     "Oops: ",
+    "int3: 0000",
     "Call Trace:",
     "Kernel panic",
     "general protection fault",
@@ -68,11 +69,15 @@ pub(crate) struct Scanner {
     /// Lines still to be taken into the last excerpt.
     open: usize,
     excerpts: Vec<Vec<String>>,
+    /// The kernel died of a breakpoint, and its dump of the code is yet to come.
+    trapped: bool,
+    stale: bool,
 }
 
 impl Scanner {
     /// The next line of the kernel, without its time.
     pub(crate) fn line(&mut self, text: &str) {
+        self.breakpoint(text);
         if self.open > 0 {
             if let Some(excerpt) = self.excerpts.last_mut() {
                 excerpt.push(text.to_owned());
@@ -94,6 +99,31 @@ impl Scanner {
         if self.before.len() > BEFORE {
             self.before.remove(0);
         }
+    }
+
+    /// Notices a processor that ran a breakpoint which memory does not have.
+    fn breakpoint(&mut self, text: &str) {
+        self.trapped |= text.contains("int3: 0000");
+        if !self.trapped {
+            return;
+        }
+        let Some((_, code)) = text.split_once("Code: ") else {
+            return;
+        };
+        self.trapped = false;
+        // The byte in brackets is the next to run, so the one before it has just been run.
+        let bytes: Vec<&str> = code.split_whitespace().collect();
+        let ran = bytes
+            .windows(2)
+            .find(|pair| pair[1].starts_with('<'))
+            .map(|pair| pair[0]);
+        self.stale |= ran.is_some_and(|byte| byte != "cc");
+    }
+
+    /// Whether the kernel died of a breakpoint that was no longer in memory: its processor
+    /// ran code which had been changed before.
+    pub(crate) fn ran_stale_code(&self) -> bool {
+        self.stale
     }
 
     /// One excerpt for each thing that was wrong.
@@ -156,5 +186,32 @@ mod tests {
             scanner.excerpts(),
             [["b", "c", "WARNING: CPU: 0", "RIP: x", "---[ end trace ]---"].map(String::from)]
         );
+    }
+    fn dies(lines: &[&str]) -> bool {
+        let mut scanner = Scanner::default();
+        for line in lines {
+            scanner.line(line);
+        }
+        assert!(!scanner.excerpts().is_empty());
+        scanner.ran_stale_code()
+    }
+
+    #[test]
+    fn a_breakpoint_that_memory_has_not_is_told_from_one_that_it_has() {
+        const TRAP: &str = "Oops: int3: 0000 [#1] PREEMPT SMP NOPTI";
+        const OLD_TRAP: &str = "int3: 0000 [#1] PREEMPT SMP NOPTI";
+        const GONE: &str = "Code: 90 90 f3 0f 1e fa e8 <1b> 31 80 3f 48";
+        const THERE: &str = "Code: 90 90 f3 0f 1e fa cc <1b> 31 80 3f 48";
+        assert!(dies(&[TRAP, "RIP: 0010:target+0x5/0x20", GONE]));
+        assert!(dies(&[OLD_TRAP, "CPU: 1", GONE]));
+        assert!(!dies(&[TRAP, "RIP: 0010:target+0x5/0x20", THERE]));
+        assert!(!dies(&["Oops: 0002 [#1] PREEMPT SMP NOPTI", GONE]));
+        assert!(!dies(&[
+            TRAP,
+            "Code: Unable to access opcode bytes at 0x7."
+        ]));
+        assert!(!dies(&[TRAP, "Code: <1b> 31", "Code: e8 <1b>"]));
+        // A later death's code says nothing about the breakpoint.
+        assert!(!dies(&[TRAP, THERE, "Oops: 0002 [#2]", GONE]));
     }
 }

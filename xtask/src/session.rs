@@ -344,6 +344,7 @@ impl Session {
         }
         Outcome {
             kernel_warnings,
+            stale_code: self.scanner.ran_stale_code(),
             messages: self.messages,
             passed: self.passed,
             problems: self.problems,
@@ -363,6 +364,8 @@ pub(crate) struct Outcome {
     pub(crate) problems: Vec<Problem>,
     /// How many of the problems are complaints of the kernel.
     pub(crate) kernel_warnings: usize,
+    /// Whether the kernel died of a breakpoint that memory did not have any more.
+    pub(crate) stale_code: bool,
     /// Lines of the boot log.
     pub(crate) lines: usize,
 }
