@@ -3,6 +3,7 @@
 use super::Error;
 use crate::compare::model::{Report, Row};
 use crate::compare::targets::{BOUNDS, UMBRA};
+use askama::filters;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -150,8 +151,10 @@ fn draw(picture: &Picture) -> Result<String, Error> {
         .and_then(|()| root.present().map_err(|e| e.to_string()))
         .map_err(|why| Error::Picture(picture.title.clone(), why))?;
     drop(root);
-    // What a reader without eyes for it is told.
-    let label = format!("<svg role=\"img\" aria-label=\"{}\" ", picture.title);
+    // What a reader without eyes for it is told. The title is a file's, and the page takes
+    // the picture as it is.
+    let Ok(title) = filters::escape(&picture.title, filters::Html);
+    let label = format!("<svg role=\"img\" aria-label=\"{title}\" ");
     Ok(svg.replacen("<svg ", &label, 1))
 }
 

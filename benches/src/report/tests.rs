@@ -139,6 +139,23 @@ fn the_page_stands_alone_and_shows_every_line() {
 }
 
 #[test]
+fn what_a_file_says_is_text_in_a_picture_and_on_the_page() {
+    let mut evil = row("grow", 1000, "ns", &[("umbra", 90.0), ("<b>", 9.0)]);
+    evil.title = "\"><script>alert(1)</script>".into();
+    evil.notes = vec!["<i>".into()];
+    evil.tails = vec![Tail {
+        peer: "<u>".into(),
+        what: "insertion\" onload=\"x".into(),
+        distribution: Distribution::of((1..2000).collect()),
+    }];
+    let html = page::html(&report(vec![evil])).expect("a page");
+    assert_eq!(html.matches("<svg role=").count(), 1);
+    for markup in ["<script", "<b>", "<i>", "<u>", "onload=\""] {
+        assert!(!html.contains(markup), "{markup}");
+    }
+}
+
+#[test]
 fn every_contestant_has_a_colour_of_its_own() {
     let grey = charts::colour("nobody");
     let names: Vec<_> = crate::compare::peer::roster()
