@@ -2,6 +2,7 @@
 
 use super::model::Machine;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
@@ -36,6 +37,26 @@ fn caches() -> String {
     };
     let all: Vec<_> = (0..8).map_while(cache).flatten().collect();
     all.join(", ")
+}
+
+/// The commit of the tree that `folder` is in, with "+" if anything in the whole
+/// tree differs from it: the compiler, the dependencies and the workloads decide
+/// about a figure as the table does. Empty, if there is no such tree.
+fn commit(folder: &Path) -> String {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        // Not the folder that the program was called from.
+        git.arg("-C").arg(folder).args(arguments);
+        let output = git.output().ok().filter(|o| o.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
+        return String::new();
+    };
+    match git(&["status", "--porcelain", "--untracked-files=no"]) {
+        Some(changes) if changes.is_empty() => commit,
+        _ => commit + "+",
+    }
 }
 
 /// This process's memory, and how much of it is in 2 MiB pages, in KiB.
@@ -85,18 +106,6 @@ impl Machine {
     pub fn this() -> Self {
         let kib = field("/proc/meminfo", "MemTotal")
             .and_then(|s| s.split_whitespace().next()?.parse::<f64>().ok());
-        let commit = first_line("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
-        let changed = first_line(
-            "git",
-            &[
-                "status",
-                "--porcelain",
-                "--untracked-files=no",
-                "--",
-                "shadow",
-                "benches",
-            ],
-        );
         Self {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_default(),
             cpus: std::thread::available_parallelism().map_or(0, usize::from),
@@ -113,11 +122,9 @@ impl Machine {
                 "optimised"
             }
             .into(),
-            commit: if changed.is_some() {
-                format!("{commit}+")
-            } else {
-                commit
-            },
+            // Who built this program an hour ago says of what: the tree may have gone on.
+            commit: std::env::var("UMBRA_BENCHES_COMMIT")
+                .unwrap_or_else(|_| commit(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))),
             date: first_line("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
         }
     }
@@ -126,6 +133,33 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_anywhere_in_the_tree_is_told_wherever_one_stands() {
+        let tree = tempfile::tempdir().expect("a folder");
+        let git = |arguments: &[&str]| {
+            let mut git = Command::new("git");
+            git.arg("-C").arg(tree.path()).args(arguments);
+            assert!(git.output().expect("git").status.success(), "{arguments:?}");
+        };
+        let (inner, file) = (tree.path().join("benches"), tree.path().join("Cargo.toml"));
+        fs::create_dir(&inner).expect("a folder");
+        fs::write(&file, "one").expect("a file");
+        git(&["init", "--quiet"]);
+        git(&["add", "."]);
+        let who = [
+            "-c",
+            "user.name=nobody",
+            "-c",
+            "user.email=nobody@localhost",
+        ];
+        git(&[&who[..], &["commit", "--quiet", "--message", "one"]].concat());
+        let clean = commit(&inner);
+        assert!(clean.len() >= 4 && !clean.ends_with('+'), "{clean:?}");
+        fs::write(&file, "two").expect("a file");
+        assert_eq!(commit(&inner), clean + "+");
+        assert_eq!(commit(Path::new("/")), "", "no tree");
+    }
 
     #[test]
     fn pages_are_counted_from_one_moment_to_the_next() {
