@@ -11,6 +11,7 @@
 //! | `lines-*` | one under valgrind; left out with a message where there is none |
 
 use clap::Parser;
+use std::env::temp_dir;
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -265,7 +266,11 @@ fn with_huge_pages() -> Result<Vec<Row>, Error> {
         move |source| Error::File { what, file, source }
     };
     let program = Path::new("/proc/self/exe");
-    let file = std::env::temp_dir().join(format!("compare-{}.json", std::process::id()));
+    // In a folder that is ours alone: under a name that others can guess in the folder that
+    // all may write to, somebody else's link could be waiting. It goes with its content,
+    // however this function ends.
+    let folder = tempfile::tempdir().map_err(failed("cannot make a folder in", &temp_dir()))?;
+    let file = folder.path().join("rows.json");
     let status = Command::new(program)
         .args(std::env::args_os().skip(1))
         .arg("--huge-pages")
@@ -282,7 +287,6 @@ fn with_huge_pages() -> Result<Vec<Row>, Error> {
         return Err(Error::HugePages(status));
     }
     let text = fs::read_to_string(&file).map_err(failed("cannot read", &file))?;
-    let _ = fs::remove_file(&file);
     let report: Report =
         serde_json::from_str(&text).map_err(|source| Error::Json { file, source })?;
     Ok(report.rows)
