@@ -10,7 +10,7 @@
 //! The reader takes a guard for each lookup, which is when somebody else's
 //! garbage can fall to it. Wall time, for waiting counts.
 
-use super::super::clock::stay_on;
+use super::super::clock::{stay_anywhere, stay_on};
 use super::super::model::{Row, Tail};
 use super::super::peer::{Filled, Peer};
 use super::super::stats::Distribution;
@@ -168,6 +168,8 @@ fn one_run(scene: &dyn Scene, part: &[usize], rest: &[usize]) -> Run {
         // Release: as above.
         phase.store(OVER, Ordering::Release);
         let (gone, [before, during]) = reader.join().expect("no lookup panics");
+        // What comes next fills tables, with threads of their own in some.
+        stay_anywhere();
         Run {
             // No later than the call's return, if the reader was not looking.
             invisible: gone.unwrap_or(freed).min(freed).saturating_sub(freeing),
