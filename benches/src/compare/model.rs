@@ -41,8 +41,50 @@ pub struct Machine {
     pub date: String,
 }
 
+impl Machine {
+    /// The first thing in which two machines, or what was built on them, differ:
+    /// what it is, here and there. Commits and days are not among it.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let list = |m: &Self| {
+            [
+                ("processor", m.cpu.clone()),
+                ("number of processors", m.cpus.to_string()),
+                ("caches", m.caches.clone()),
+                ("memory in GiB", m.memory_gib.to_string()),
+                ("kernel", m.kernel.clone()),
+                ("compiler", m.rustc.clone()),
+                ("build", m.build.clone()),
+            ]
+        };
+        let both = list(self).into_iter().zip(list(other));
+        let mut apart = both.filter(|((_, here), (_, there))| here != there);
+        apart
+            .next()
+            .map(|((what, here), (_, there))| (what, here, there))
+    }
+
+    /// What was measured, and when.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        Measured {
+            commit: self.commit.clone(),
+            date: self.date.clone(),
+        }
+    }
+}
+
+/// What was measured, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The commit, with "+" if the tree had changes.
+    pub commit: String,
+    /// The day, in UTC.
+    pub date: String,
+}
+
 /// One row: what was measured, of whom, and what Umbra had to reach.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Row {
     /// A short name, as `--rows` takes it.
     pub id: String,
@@ -64,6 +106,10 @@ pub struct Row {
     /// What a reader has to know of this run.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Of what and when, if it is not what the report's machine says: a row of another
+    /// comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
 }
 
 /// One contestant's figure in a row.
@@ -74,6 +120,10 @@ pub struct Figure {
     /// The figure.
     #[serde(flatten)]
     pub spread: Spread,
+    /// It as a multiple of Umbra's, round by round. Not of Umbra itself, and not where
+    /// there were no rounds together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Spread>,
 }
 
 /// A distribution of single operations.

@@ -12,6 +12,19 @@ pub struct Series {
     pub samples: Vec<f64>,
 }
 
+impl Series {
+    /// The samples as multiples of `other`'s, round by round; `None` if the two have
+    /// no rounds in common, or a multiple is of nothing.
+    pub(super) fn times(&self, other: &Self) -> Option<Spread> {
+        let same = self.samples.len() == other.samples.len();
+        let times = same.then(|| Spread::of_ratio(&self.samples, &other.samples))?;
+        let finite = [times.median, times.q1, times.q3]
+            .iter()
+            .all(|n| n.is_finite());
+        (finite && times.rounds > 0).then_some(times)
+    }
+}
+
 /// One thing to reach. Names are those of contestants; of several, the fastest
 /// in the run counts, so a peer is always taken at its best.
 #[derive(Clone, Copy, Debug)]
@@ -242,6 +255,18 @@ mod tests {
         let target = Goal::Within(1.3, "bound-p64").judge(&run, "ns");
         assert_eq!(target.verdict, Verdict::Missed, "2.0 × the one that counts");
         assert!(target.figures.ends_with("of P64 in 2 MiB pages"));
+    }
+
+    #[test]
+    fn multiples_are_of_a_round_or_are_not() {
+        // The machine was half as fast in two rounds of three, not the same two.
+        let ours = series("umbra", &[10.0, 20.0, 20.0]);
+        let theirs = series("papaya", &[40.0, 40.0, 20.0]);
+        let times = theirs.times(&ours).expect("rounds together");
+        assert_eq!((times.median, times.q1, times.q3), (2.0, 1.5, 3.0));
+        assert_eq!(series("late", &[1.0]).times(&ours), None);
+        assert_eq!(series("x", &[1.0]).times(&series("umbra", &[0.0])), None);
+        assert_eq!(series("x", &[]).times(&series("umbra", &[])), None);
     }
 
     #[test]

@@ -134,17 +134,15 @@ mod tests {
         let figure = |&(peer, median): &(&str, f64)| Figure {
             peer: peer.into(),
             spread: Spread::of(&[median]),
+            times: None,
         };
         Row {
             id: id.into(),
             title: id.into(),
             size: 1,
-            huge_pages: false,
             unit: "ns".into(),
             figures: figures.iter().map(figure).collect(),
-            targets: Vec::new(),
-            tails: Vec::new(),
-            notes: Vec::new(),
+            ..Row::default()
         }
     }
 

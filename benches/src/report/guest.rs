@@ -199,18 +199,17 @@ impl Pair {
             ),
             title: self.title.into(),
             size,
-            huge_pages: false,
             unit: UNIT.into(),
             figures: series
                 .iter()
                 .map(|s| Figure {
                     peer: s.peer.into(),
                     spread: Spread::of(&s.samples),
+                    times: None,
                 })
                 .collect(),
             targets: goal.iter().map(|g| g.judge(&series, UNIT)).collect(),
-            tails: Vec::new(),
-            notes: Vec::new(),
+            ..Row::default()
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The tables of BENCHMARKS.md.
 
-use super::{Error, losses, peers, title, umbra};
-use crate::compare::model::{Machine, Report, Row};
+use super::{Error, OF_MEDIANS, losses, peers, title, umbra};
+use crate::compare::model::{Report, Row};
 use crate::compare::targets::{BOUNDS, number};
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ pub fn replace(text: &str, report: &Report) -> Result<String, Error> {
 #[must_use]
 pub fn tables(report: &Report) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "\n{}\n", machine(&report.machine));
+    let _ = writeln!(out, "\n{}\n", machine(report));
     out.push_str("### Targets\n\n| row | target | reached | figures | |\n|---|---|---|---|---|\n");
     for row in &report.rows {
         for target in &row.targets {
@@ -60,17 +60,26 @@ pub fn tables(report: &Report) -> String {
     }
     out.push_str(&super::beyond::markdown(report));
     out.push_str("\n### Each contestant's figure, and as a multiple of Umbra's\n\n");
-    for row in &report.rows {
-        out.push_str(&figures(row));
+    let lists: String = report.rows.iter().map(figures).collect();
+    if lists.contains(&format!("({OF_MEDIANS}")) {
+        let _ = writeln!(
+            out,
+            "A multiple is the median of the rounds' own; with {OF_MEDIANS} it is of the medians.\n"
+        );
     }
-    out
+    out + &lists
 }
 
 /// The machine in one sentence.
 #[must_use]
-pub fn machine(machine: &Machine) -> String {
+pub fn machine(report: &Report) -> String {
+    let machine = &report.machine;
+    let others = match report.rows.iter().any(|row| row.measured.is_some()) {
+        true => "; rows of another commit or day say so",
+        false => "",
+    };
     format!(
-        "{}, {} processors, {}; {} GiB; Linux {}; {}; commit {}; {}.",
+        "{}, {} processors, {}; {} GiB; Linux {}; {}; commit {}; {}{others}.",
         machine.cpu,
         machine.cpus,
         machine.caches,

@@ -34,6 +34,23 @@ pub enum Error {
         /// Ours.
         known: u32,
     },
+    /// Comparisons of two machines, which no line about one of them could stand over.
+    #[error(
+        "{file}: measured elsewhere than {first}: the {what} is {there:?}, not {here:?}; \
+         report the two by themselves"
+    )]
+    OtherMachine {
+        /// Which file.
+        file: String,
+        /// The file before it.
+        first: String,
+        /// In what they differ.
+        what: &'static str,
+        /// The first one's.
+        here: String,
+        /// Its own.
+        there: String,
+    },
     /// A figure is no number that could have been measured.
     #[error("{file}: row {row}: the figure of {peer} is not a number")]
     NotANumber {
@@ -58,13 +75,14 @@ pub enum Error {
     Page(#[from] askama::Error),
 }
 
-/// One report of several: a row that is in more than one is the last one's.
+/// One report of several, all of one machine, kernel and compiler: a row that is in more
+/// than one is the last one's. Rows of another commit or day than the first one's say so.
 ///
 /// # Errors
-/// [`Error::Nothing`], [`Error::Schema`], [`Error::NotANumber`].
+/// [`Error::Nothing`], [`Error::Schema`], [`Error::NotANumber`], [`Error::OtherMachine`].
 pub fn merge(reports: Vec<(String, Report)>) -> Result<Report, Error> {
     let known = crate::compare::model::SCHEMA;
-    let mut merged: Option<Report> = None;
+    let mut merged: Option<(String, Report)> = None;
     for (file, report) in reports {
         if report.schema != known {
             let found = report.schema;
@@ -81,9 +99,22 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report, Error> {
             }
         }
         match &mut merged {
-            None => merged = Some(report),
-            Some(all) => {
-                for row in report.rows {
+            None => merged = Some((file, report)),
+            Some((first, all)) => {
+                if let Some((what, here, there)) = all.machine.difference(&report.machine) {
+                    let first = first.clone();
+                    return Err(Error::OtherMachine {
+                        file,
+                        first,
+                        what,
+                        here,
+                        there,
+                    });
+                }
+                let (known, own) = (all.machine.measured(), report.machine.measured());
+                for mut row in report.rows {
+                    let measured = row.measured.take().unwrap_or_else(|| own.clone());
+                    row.measured = (measured != known).then_some(measured);
                     match all.rows.iter_mut().find(|r| r.id == row.id) {
                         Some(old) => *old = row,
                         None => all.rows.push(row),
@@ -92,7 +123,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report, Error> {
             }
         }
     }
-    merged.ok_or(Error::Nothing)
+    merged.map(|(_, report)| report).ok_or(Error::Nothing)
 }
 
 /// Where a row is lost: to whom, by how much.
@@ -177,18 +208,33 @@ pub fn losses(report: &Report) -> Vec<Loss> {
     report.rows.iter().filter_map(lost).collect()
 }
 
+/// What stands before a multiple that is not of the rounds: the run did not keep them, or
+/// the two had none together.
+const OF_MEDIANS: &str = "~";
+
 /// A figure as a multiple of Umbra's; of nothing there is none.
 fn times(figure: &Figure, ours: &Figure) -> Option<String> {
+    if let Some(times) = figure.times {
+        return Some(number(times.median));
+    }
+    // Of one round each, or of itself, it is the same.
+    let same = figure.peer == ours.peer || figure.spread.rounds.max(ours.spread.rounds) == 1;
+    let mark = if same { "" } else { OF_MEDIANS };
     let ratio = figure.spread.median / ours.spread.median;
-    (ours.spread.median != 0.0).then(|| number(ratio))
+    (ours.spread.median != 0.0).then(|| format!("{mark}{}", number(ratio)))
 }
 
-/// A row's title with its size and pages.
+/// A row's title with its size and pages, and with its commit if that is another one
+/// than the report's.
 #[must_use]
 pub fn title(row: &Row) -> String {
     let pages = if row.huge_pages { ", 2 MiB pages" } else { "" };
     let size = crate::compare::rows::size_text(row.size);
-    format!("{}, {size}{pages}", row.title)
+    let of = match &row.measured {
+        Some(m) => format!(", of commit {}, {}", m.commit, m.date),
+        None => String::new(),
+    };
+    format!("{}, {size}{pages}{of}", row.title)
 }
 
 #[cfg(test)]

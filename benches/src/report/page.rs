@@ -87,7 +87,7 @@ pub fn html(report: &Report) -> Result<String, Error> {
         losses: losses(report),
         beyond: beyond::predictions(report),
         tables: report.rows.iter().filter_map(table).collect(),
-        machine: markdown::machine(&report.machine),
+        machine: markdown::machine(report),
         build: &report.machine.build,
     };
     Ok(page.render()?)

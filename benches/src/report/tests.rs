@@ -13,6 +13,7 @@ fn figure(peer: &str, median: f64) -> Figure {
             q3: median * 1.01,
             rounds: 3,
         },
+        times: None,
     }
 }
 
@@ -21,12 +22,9 @@ fn row(id: &str, size: usize, unit: &str, figures: &[(&str, f64)]) -> Row {
         id: id.into(),
         title: "made up".into(),
         size,
-        huge_pages: false,
         unit: unit.into(),
         figures: figures.iter().map(|&(p, m)| figure(p, m)).collect(),
-        targets: Vec::new(),
-        tails: Vec::new(),
-        notes: Vec::new(),
+        ..Row::default()
     }
 }
 
@@ -85,6 +83,82 @@ fn a_later_run_replaces_a_row_and_adds_others() {
         .map(|r| r.figures[0].spread.median)
         .collect();
     assert_eq!(medians, [2.0, 3.0]);
+}
+
+#[test]
+fn a_row_of_another_commit_says_so_and_one_of_another_machine_is_refused() {
+    let of = |id: &str, commit: &str| {
+        let mut report = report(vec![row(id, 1, "ns", &[("umbra", 1.0)])]);
+        report.machine.commit = commit.into();
+        report.machine.date = "2026-11-30".into();
+        (format!("{id}.json"), report)
+    };
+    let all = merge(vec![
+        of("a", "1111111"),
+        of("b", "2222222+"),
+        of("c", "1111111"),
+    ]);
+    let all = all.expect("one machine");
+    let marked = |r: &Row| title(r).ends_with(", of commit 2222222+, 2026-11-30");
+    assert_eq!(
+        all.rows.iter().map(marked).collect::<Vec<_>>(),
+        [false, true, false]
+    );
+    for text in [markdown::tables(&all), page::html(&all).expect("a page")] {
+        assert!(text.contains("commit 1111111; 2026-11-30; rows of another commit"));
+        assert!(text.contains("of commit 2222222+, 2026-11-30"));
+    }
+    // Under the other commit's line it is the others that say so.
+    let all = merge(vec![of("d", "2222222+"), ("all".into(), all)]).expect("one machine");
+    let told: Vec<_> = all.rows.iter().map(|r| r.measured.is_some()).collect();
+    assert_eq!(told, [false, true, false, true], "d, a, b, c");
+
+    for (what, change) in [
+        (
+            "processor",
+            (|m| m.cpu = "another".into()) as fn(&mut Machine),
+        ),
+        ("number of processors", |m| m.cpus = 64),
+        ("caches", |m| m.caches = "L1d 1K".into()),
+        ("memory in GiB", |m| m.memory_gib = 1.5),
+        ("kernel", |m| m.kernel = "7.0".into()),
+        ("compiler", |m| m.rustc = "rustc 2".into()),
+        ("build", |m| m.build = "debug".into()),
+    ] {
+        let (mut there, here) = (of("b", "1111111"), of("a", "1111111"));
+        change(&mut there.1.machine);
+        let told = merge(vec![here, there]).expect_err("refused").to_string();
+        let begin = format!("b.json: measured elsewhere than a.json: the {what} is");
+        assert!(told.starts_with(&begin), "{told}");
+    }
+}
+
+#[test]
+fn multiples_are_those_of_the_rounds_and_others_are_marked() {
+    let mut list = row(
+        "a",
+        1,
+        "ns",
+        &[("umbra", 10.0), ("papaya", 30.0), ("klp", 50.0)],
+    );
+    // Not 3.0: the machine was slow in different rounds of the two.
+    list.figures[1].times = Some(Spread::of(&[2.5]));
+    let one = report(vec![list.clone()]);
+    let said = "umbra 10.0 (1.00×), papaya 30.0 (2.50×), klp 50.0 (~5.00×)";
+    let text = markdown::tables(&one);
+    assert!(
+        text.contains(said) && text.contains("with ~ it is of the medians"),
+        "{text}"
+    );
+    let html = page::html(&one).expect("a page");
+    assert!(html.contains(">2.50<") && html.contains(">~5.00<"));
+    // Counted once, there is but one multiple.
+    list.figures.iter_mut().for_each(|f| f.spread.rounds = 1);
+    let text = markdown::tables(&report(vec![list]));
+    assert!(
+        text.contains("klp 50.0 (5.00×)") && !text.contains('~'),
+        "{text}"
+    );
 }
 
 #[test]

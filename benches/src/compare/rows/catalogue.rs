@@ -6,7 +6,7 @@ use super::super::lines::{Count, Single};
 use super::super::model::{Figure, Row, Tail};
 use super::super::peer::Operation;
 use super::super::stats::Spread;
-use super::super::targets::{Goal, Series};
+use super::super::targets::{Goal, Series, UMBRA};
 
 /// What is measured in a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -372,9 +372,11 @@ impl Spec {
         tails: Vec<Tail>,
         notes: Vec<String>,
     ) -> Row {
+        let ours = series.iter().find(|s| s.peer == UMBRA);
         let figure = |s: &Series| Figure {
             peer: s.peer.into(),
             spread: Spread::of(&s.samples),
+            times: ours.filter(|o| o.peer != s.peer).and_then(|o| s.times(o)),
         };
         let judge = |goal: &Goal| goal.judge(series, self.unit);
         Row {
@@ -387,6 +389,7 @@ impl Spec {
             targets: self.goals.iter().map(judge).collect(),
             tails,
             notes,
+            measured: None,
         }
     }
 }
