@@ -16,9 +16,10 @@
 //! cache and is not counted. What *is* counted has to come from another
 //! processor as soon as two of them do that operation on the same object.
 //!
-//! Two more figures come of it. How many of these lines two operations on
+//! Three more figures come of it. How many of these lines two operations on
 //! *different* objects have in common: 1 is one lock for all, 1/64 is 64 shards.
-//! And how many lines a lookup touches that hardly another one does: those are
+//! Which share of all operations writes the line that most of them write: they queue
+//! up for it, however many processors there are. And how many lines a lookup touches that hardly another one does: those are
 //! what comes from memory when a table is large.
 //!
 //! | module | is |
@@ -65,6 +66,8 @@ pub enum Count {
     Written,
     /// Those that two operations on different objects both write.
     Met,
+    /// Of all operations, how many in a hundred write the line that most write.
+    Hottest,
     /// Those that it touches, and hardly another operation.
     Cold,
 }
@@ -206,6 +209,7 @@ pub fn row(spec: &Spec, all: &[(String, Single, Counted)]) -> Option<Row> {
         let figure = match count {
             Count::Written => counted.written,
             Count::Met => counted.met,
+            Count::Hottest => counted.hottest * 100.0,
             Count::Cold => counted.cold,
         };
         series.push(Series {

@@ -34,7 +34,10 @@ fn only_lines_that_the_other_thread_touches_are_shared() {
     let other = operation(" M 00008038,4\n S 0000b000,8\n L 0000a000,8");
     let turns = turns(&format!("{TURN}{one}{one}{TURN}{other}{other}"));
     let counted = Counted::of(&turns[0], &turns[1]);
-    assert_eq!((counted.written, counted.met), (1.0, 1.0));
+    assert_eq!(
+        (counted.written, counted.met, counted.hottest),
+        (1.0, 1.0, 1.0)
+    );
     assert_eq!(counted.own, 2.0, "the lock and the entry, and no stack");
 }
 
@@ -53,6 +56,33 @@ fn a_store_across_a_boundary_is_two_lines_and_locks_of_their_own_are_not_hot() {
     let turns = turns(&format!("{TURN}{one}{TURN}{one}"));
     let counted = Counted::of(&turns[0], &turns[1]);
     assert_eq!((counted.written, counted.met), (1.5, 0.0));
+}
+
+#[test]
+fn the_hottest_line_is_no_sum_of_others_and_no_accident() {
+    // Every fourth operation takes lock 0x8000; all others one of 16, in turn; and each has
+    // a line that nobody else has.
+    let operations: String = (0..640u64)
+        .map(|n| {
+            let lock = match (n * 7 + n / 16) % 4 {
+                0 => 0x8000,
+                _ => 0x9000 + (n / 3 * 5) % 16 * 64,
+            };
+            let own = 0x20_0000 + n * 64;
+            operation(&format!(" M {lock:08x},4\n S {own:08x},8"))
+        })
+        .collect();
+    let turns = turns(&format!("{TURN}{operations}{TURN}{operations}"));
+    let counted = Counted::of(&turns[0], &turns[1]);
+    assert!((0.2..0.3).contains(&counted.hottest), "{}", counted.hottest);
+    assert!(counted.met < 0.15, "{}: what it was taken for", counted.met);
+
+    // Lines of their own are no line that all wait for.
+    let own: String = (0..100)
+        .map(|n| operation(&format!(" S {:08x},8", 0x9000 + n * 64)))
+        .collect();
+    let turns = self::turns(&format!("{TURN}{own}{TURN}{own}"));
+    assert_eq!(Counted::of(&turns[0], &turns[1]).hottest, 0.0);
 }
 
 #[test]

@@ -200,6 +200,18 @@ const MEASURES: &[Measure] = &[
         Kind::Lines(Single::Insert, Count::Met),
     ),
     measure(
+        "hot-hit",
+        "hits that write the line that most hits write",
+        "% of all",
+        Kind::Lines(Single::Hit, Count::Hottest),
+    ),
+    measure(
+        "hot-alloc",
+        "insertions that write the line that most insertions write",
+        "% of all",
+        Kind::Lines(Single::Insert, Count::Hottest),
+    ),
+    measure(
         "cold-hit",
         "a hit",
         "lines of its own object",
@@ -296,6 +308,8 @@ const TARGETS: &[(&str, usize, bool, &[Goal])] = &[
     ("lines-free-all", OBJECTS, SMALL, &[]),
     ("meet-hit", OBJECTS, SMALL, &[]),
     ("meet-alloc", OBJECTS, SMALL, &[]),
+    ("hot-hit", OBJECTS, SMALL, &[]),
+    ("hot-alloc", OBJECTS, SMALL, &[]),
     ("cold-hit", OBJECTS, SMALL, &[]),
     ("cold-miss", OBJECTS, SMALL, &[]),
 ];
