@@ -37,3 +37,40 @@ fn a_link_that_waits_under_a_guessed_name_is_not_followed() {
     let left: Vec<_> = std::fs::read_dir(at("tmp")).expect("it").collect();
     assert_eq!(left.len(), 1, "only the link is left: {left:?}");
 }
+
+#[test]
+fn rows_with_mimalloc_for_all_are_of_a_process_that_has_nothing_else() {
+    let json = tempfile::NamedTempFile::new().expect("a file");
+    let compare = |rows: &str| {
+        let mut compare = Command::new(env!("CARGO_BIN_EXE_compare"));
+        compare.args(["--rows", rows, "--sizes", "1k", "--quick"]);
+        compare.args(["--peers", "dashmap,bound-p64", "--json"]);
+        compare.arg(json.path());
+        compare
+    };
+    let rows = "grow-total-1k-mimalloc,mixed-5-1k-mimalloc,grow-total-1k";
+    assert!(compare(rows).status().expect("compare").success());
+    let text = std::fs::read_to_string(json.path()).expect("a file");
+    let report: Report = serde_json::from_str(&text).expect("a comparison");
+    let mut found: Vec<_> = report.rows.iter().map(|r| (&*r.id, r.mimalloc)).collect();
+    found.sort_unstable();
+    let expected = [
+        ("grow-total-1k", false),
+        ("grow-total-1k-mimalloc", true),
+        ("mixed-5-1k-mimalloc", true),
+    ];
+    assert_eq!(found, expected);
+    for row in &report.rows {
+        let names: Vec<_> = row.figures.iter().map(|f| &*f.peer).collect();
+        assert_eq!(names, ["umbra", "dashmap"], "{}", row.id);
+    }
+
+    // One that has it, and is not to, measures nothing.
+    let output = compare("grow-total-1k")
+        .env("UMBRA_BENCHES_MIMALLOC", "1")
+        .output()
+        .expect("compare");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is UMBRA_BENCHES_MIMALLOC set?"), "{said}");
+}

@@ -8,15 +8,16 @@
 //! |---|---|
 //! | most | this process |
 //! | `*-2mib` | one whose C library asks for 2 MiB pages (glibc's tunable `glibc.malloc.hugetlb`) |
-//! | `lines-*` | one under valgrind; left out with a message where there is none |
+//! | `*-mimalloc` | one in which everybody allocates from mimalloc, as Umbra does in all of them |
+//! | `lines-*`, `meet-*`, `hot-*`, `cold-*` | one under valgrind; left out with a message where there is none |
 
 use clap::Parser;
 use std::env::temp_dir;
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use umbra_benches::compare::alloc::Counting;
+use std::process::{Command, ExitCode, ExitStatus};
+use umbra_benches::compare::alloc::{self, Counting};
 use umbra_benches::compare::model::{Machine, Report, Row, SCHEMA};
 use umbra_benches::compare::rows::{self, Options, Process, Spec, chosen};
 use umbra_benches::compare::targets::UMBRA;
@@ -30,7 +31,8 @@ static ALLOCATOR: Counting = Counting;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// Rows whose names begin so, separated by commas; all if not given
+    /// Rows whose names begin so, or the one of that name, separated by commas; all if
+    /// not given
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     rows: Vec<String>,
     /// Table sizes such as 1k,1M,10M; those of the targets if not given
@@ -51,6 +53,9 @@ struct Cli {
     /// Run the rows that want 2 MiB pages, in this process
     #[arg(long, hide = true)]
     huge_pages: bool,
+    /// Run the rows for which everybody allocates from mimalloc, in this process
+    #[arg(long, hide = true, conflicts_with = "huge_pages")]
+    mimalloc: bool,
     /// Do the operations whose lines are counted, in this process
     #[arg(long, hide = true)]
     play: bool,
@@ -87,8 +92,13 @@ enum Error {
         file: PathBuf,
         source: serde_json::Error,
     },
-    #[error("the run with 2 MiB pages failed ({0}); its own message is above")]
-    HugePages(std::process::ExitStatus),
+    #[error("the run {of} failed ({status}); its own message is above")]
+    Other {
+        of: &'static str,
+        status: ExitStatus,
+    },
+    #[error("memory is not from the allocator that the rows are about: is {} set?", alloc::MIMALLOC.to_string_lossy())]
+    Allocator,
     #[error("shared lines were not counted: {0}")]
     Lines(#[from] lines::Error),
     #[error("cannot play the operations to be traced: {0}")]
@@ -111,6 +121,7 @@ fn list(options: &Options) {
         let where_ = match spec.process() {
             Process::Plain => "",
             Process::HugePages => " (2 MiB pages)",
+            Process::Mimalloc => " (mimalloc for all)",
             Process::Traced => " (under valgrind)",
         };
         println!("  {}{where_}", spec.full_id());
@@ -144,7 +155,16 @@ fn run(cli: &Cli) -> Result<(), Error> {
         list(&options);
         return Ok(());
     }
-    if cli.huge_pages || cli.play {
+    if alloc::from_mimalloc() != cli.mimalloc {
+        return Err(Error::Allocator);
+    }
+    let process = match (cli.huge_pages, cli.mimalloc) {
+        (true, _) => Process::HugePages,
+        (_, true) => Process::Mimalloc,
+        _ => Process::Plain,
+    };
+    let first = process == Process::Plain;
+    if !first || cli.play {
         // A child ends with its parent.
         let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
     }
@@ -154,7 +174,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
     if let Some(path) = &cli.json {
         file::writable(path).map_err(unwritable(path))?;
     }
-    if let Some(why) = peer::without_lfht().filter(|_| !cli.huge_pages) {
+    if let Some(why) = peer::without_lfht().filter(|_| first) {
         eprintln!("compare: cds_lfht {why}");
     }
     let mut report = Report {
@@ -162,15 +182,13 @@ fn run(cli: &Cli) -> Result<(), Error> {
         machine: Machine::this(),
         rows: Vec::new(),
     };
-    let process = match cli.huge_pages {
-        true => Process::HugePages,
-        false => Process::Plain,
-    };
-    let has = |other| process == Process::Plain && specs.iter().any(|s| s.process() == other);
+    let has = |other| first && specs.iter().any(|s| s.process() == other);
     // The other processes first: allocators keep what this one's tables had, and two times
     // the largest tables are more memory than there may be.
-    if has(Process::HugePages) {
-        report.rows.extend(with_huge_pages()?);
+    for other in [Process::HugePages, Process::Mimalloc] {
+        if has(other) {
+            report.rows.extend(elsewhere(other)?);
+        }
     }
     if has(Process::Traced) {
         report.rows.extend(traced(&specs)?);
@@ -182,7 +200,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
     // Sizes are run one after the other; the table keeps the catalogue's order.
     let place = |row: &Row| specs.iter().position(|spec| spec.full_id() == row.id);
     report.rows.sort_by_key(place);
-    if !cli.huge_pages {
+    if first {
         print!("\n{}", table::verdicts(&report));
     }
     if let Some(file) = &cli.json {
@@ -259,8 +277,21 @@ fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     }
 }
 
-/// Runs this program again with the same arguments and 2 MiB pages.
-fn with_huge_pages() -> Result<Vec<Row>, Error> {
+/// Runs this program again with the same arguments, in the process that such rows need.
+fn elsewhere(process: Process) -> Result<Vec<Row>, Error> {
+    let (of, flag, variable, value) = match process {
+        Process::Mimalloc => {
+            let name = alloc::MIMALLOC.to_string_lossy();
+            ("with mimalloc", "--mimalloc", name, "1")
+        }
+        // The heap grows by whole pages of that size, and far at a time.
+        _ => (
+            "with 2 MiB pages",
+            "--huge-pages",
+            "GLIBC_TUNABLES".into(),
+            "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=67108864",
+        ),
+    };
     let failed = |what, file: &Path| {
         let file = file.to_path_buf();
         move |source| Error::File { what, file, source }
@@ -273,18 +304,14 @@ fn with_huge_pages() -> Result<Vec<Row>, Error> {
     let file = folder.path().join("rows.json");
     let status = Command::new(program)
         .args(std::env::args_os().skip(1))
-        .arg("--huge-pages")
+        .arg(flag)
         .arg("--json")
         .arg(&file)
-        .env(
-            "GLIBC_TUNABLES",
-            // The heap grows by whole pages of that size, and far at a time.
-            "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=67108864",
-        )
+        .env(&*variable, value)
         .status()
         .map_err(failed("cannot run", program))?;
     if !status.success() {
-        return Err(Error::HugePages(status));
+        return Err(Error::Other { of, status });
     }
     let text = fs::read_to_string(&file).map_err(failed("cannot read", &file))?;
     let report: Report =

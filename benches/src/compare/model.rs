@@ -94,6 +94,9 @@ pub struct Row {
     pub size: usize,
     /// Whether the process had 2 MiB pages.
     pub huge_pages: bool,
+    /// Whether everybody allocated from mimalloc.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mimalloc: bool,
     /// What the figures count, such as `ns`.
     pub unit: String,
     /// One for each contestant, in the order of the roster.

@@ -23,6 +23,8 @@ pub enum Operation {
     HitDependent,
     /// Absent keys, none waiting for another.
     Miss,
+    /// Each absent key computed from the result before it.
+    MissDependent,
     /// Present keys, 32 at a time, where the contestant has a way to.
     Many,
     /// As `Hit`, with a guard taken for each.
@@ -38,7 +40,7 @@ impl Operation {
     #[must_use]
     pub fn keys(self, keys: &Keys) -> &[usize] {
         match self {
-            Self::Miss => keys.absent(),
+            Self::Miss | Self::MissDependent => keys.absent(),
             _ => keys.present(),
         }
     }
@@ -59,9 +61,15 @@ pub trait Filled: Send + Sync {
     /// Looks up each key under a guard of its own.
     fn get_guarded(&self, key: usize) -> Option<u64>;
 
-    /// Frees `part`, as the contestant would best free a part of its entries;
-    /// returns when no lookup finds one of them.
-    fn free_part(&self, part: &[usize]);
+    /// Frees `part`, entry by entry in its order; how many were there. Returns when no
+    /// lookup finds one of them.
+    fn free_part(&self, part: &[usize]) -> u64;
+
+    /// Frees all entries by one operation; whether the contestant has one. Returns when
+    /// no lookup finds one of them.
+    fn free_everything(&self) -> bool {
+        false
+    }
 
     /// Does `what` to each of `keys`, each operation inside a call of `around`,
     /// and nothing else in there. Whether the contestant can do it.
@@ -121,6 +129,7 @@ fn lookups<L: InSession>(table: &L, operation: Operation, part: &[usize]) -> Opt
         Operation::Hit => workload::hit_independent(table, &guard, part),
         Operation::HitDependent => workload::hit_dependent(table, &guard, part[0], part.len()),
         Operation::Miss => workload::miss_independent(table, &guard, part),
+        Operation::MissDependent => workload::miss_dependent(table, &guard, part),
         Operation::Many => workload::hit_many(table, &guard, part),
         Operation::HitGuarded => {
             drop(guard);
@@ -210,10 +219,14 @@ impl<M: Map + InSession + Send + Sync> Filled for Written<M> {
         self.0.get(key, &self.0.guard())
     }
 
-    fn free_part(&self, part: &[usize]) {
-        for part in part.chunks(GUARDED) {
-            workload::free_all_one_by_one(&self.0, &self.0.guard(), part);
-        }
+    fn free_part(&self, part: &[usize]) -> u64 {
+        part.chunks(GUARDED)
+            .map(|part| workload::free_all_one_by_one(&self.0, &self.0.guard(), part))
+            .sum()
+    }
+
+    fn free_everything(&self) -> bool {
+        self.0.free_everything()
     }
 
     fn singly(
@@ -241,7 +254,9 @@ impl<L: InSession + Send + Sync> Filled for Bound<L> {
         self.0.get(key, &self.0.guard())
     }
 
-    fn free_part(&self, _: &[usize]) {}
+    fn free_part(&self, _: &[usize]) -> u64 {
+        0
+    }
 }
 
 /// The chase knows one operation, and its result is a line, not a word.
@@ -263,7 +278,9 @@ impl Filled for Ring {
         None
     }
 
-    fn free_part(&self, _: &[usize]) {}
+    fn free_part(&self, _: &[usize]) -> u64 {
+        0
+    }
 }
 
 /// What a table that is written does beyond lookups.
@@ -278,6 +295,9 @@ pub struct Writes {
     pub grow: fn(&Keys) -> Duration,
     /// The same, with the CPU time of each insertion in nanoseconds.
     pub grow_each: fn(&Keys) -> Vec<u32>,
+    /// Two tables: one of so many of the present objects, those that are looked up first,
+    /// and one of the rest.
+    pub two: fn(&Keys, usize) -> [Box<dyn Filled>; 2],
 }
 
 /// A contestant that a row may fill.
@@ -296,28 +316,52 @@ pub struct Peer {
     pub writes: Option<Writes>,
 }
 
+/// The words that all insertions of `keys` return, summed up: the words are a ring of
+/// all present objects.
+fn sum(keys: &Keys) -> u64 {
+    let words = keys.present().iter().map(|&key| key as u64);
+    words.fold(0, u64::wrapping_add)
+}
+
 fn grow<M: Map>(keys: &Keys) -> Duration {
     let table = M::new(0);
-    timed(|| {
-        for (key, word) in keys.pairs() {
-            black_box(table.get_or_alloc(key, word, &table.guard()));
-        }
-    })
-    .0
+    let (time, read) = timed(|| {
+        keys.pairs().fold(0u64, |read, (key, word)| {
+            read.wrapping_add(table.get_or_alloc(key, word, &table.guard()))
+        })
+    });
+    assert_eq!(read, sum(keys), "{} made something else", M::NAME);
+    time
 }
 
 fn grow_each<M: Map>(keys: &Keys) -> Vec<u32> {
     let table = M::new(0);
     // Written beforehand, so that no insertion pays for this list's pages.
     let mut nanos = vec![u32::MAX; keys.len()];
+    let mut read = 0u64;
     let mut last = super::clock::thread_time();
     for (slot, (key, word)) in nanos.iter_mut().zip(keys.pairs()) {
-        black_box(table.get_or_alloc(key, word, &table.guard()));
+        read = read.wrapping_add(table.get_or_alloc(key, word, &table.guard()));
         let now = super::clock::thread_time();
         *slot = (now - last).as_nanos().try_into().unwrap_or(u32::MAX);
         last = now;
     }
+    assert_eq!(read, sum(keys), "{} made something else", M::NAME);
     nanos
+}
+
+fn two<M: Map + InSession + Send + Sync + 'static>(
+    keys: &Keys,
+    first: usize,
+) -> [Box<dyn Filled>; 2] {
+    let tables = [M::new(first), M::new(keys.len() - first)];
+    let mut part = keys.present()[..first].to_vec();
+    part.sort_unstable();
+    for (key, word) in keys.pairs() {
+        let table = &tables[usize::from(part.binary_search(&key).is_err())];
+        table.get_or_alloc(key, word, &table.guard());
+    }
+    tables.map(|table| Box::new(Written(table)) as Box<dyn Filled>)
 }
 
 const fn map<M: Map + InSession + Send + Sync + 'static>() -> Peer {
@@ -330,12 +374,13 @@ const fn map<M: Map + InSession + Send + Sync + 'static>() -> Peer {
     }
 }
 
-const fn writes<M: Map>(most: usize) -> Writes {
+const fn writes<M: Map + InSession + Send + Sync + 'static>(most: usize) -> Writes {
     Writes {
         most,
         grows: true,
         grow: grow::<M>,
         grow_each: grow_each::<M>,
+        two: two::<M>,
     }
 }
 
@@ -424,5 +469,54 @@ pub const fn without_lfht() -> Option<&'static str> {
         )
     } else {
         Some("is left out: --features lfht builds it (Debian: liburcu-dev)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lookup;
+    use std::panic::catch_unwind;
+
+    /// A table that makes another word for one key than it is asked for.
+    struct Liar(Dash, usize);
+
+    impl Lookup for Liar {
+        type Guard<'a> = ();
+        const NAME: &'static str = "liar";
+
+        fn filled(keys: &Keys) -> Self {
+            Self(Dash::filled(keys), 0)
+        }
+
+        fn guard(&self) {}
+
+        fn get(&self, key: usize, (): &()) -> Option<u64> {
+            self.0.get(key, &())
+        }
+    }
+
+    impl Map for Liar {
+        fn new(capacity: usize) -> Self {
+            Self(Dash::new(capacity), crate::keys::BASE)
+        }
+
+        fn get_or_alloc(&self, key: usize, word: u64, (): &()) -> u64 {
+            let word = word ^ u64::from(key == self.1);
+            self.0.get_or_alloc(key, word, &())
+        }
+
+        fn free(&self, key: usize, (): &()) -> bool {
+            self.0.free(key, &())
+        }
+    }
+
+    #[test]
+    fn a_growth_that_makes_something_else_is_stopped() {
+        let keys = Keys::new(100);
+        assert!(grow::<Dash>(&keys) > Duration::ZERO);
+        assert_eq!(grow_each::<Dash>(&keys).len(), 100);
+        assert!(catch_unwind(|| grow::<Liar>(&keys)).is_err());
+        assert!(catch_unwind(|| grow_each::<Liar>(&keys)).is_err());
     }
 }

@@ -44,4 +44,9 @@ impl Map for Dash {
     fn free(&self, key: usize, (): &()) -> bool {
         self.0.remove(&key).is_some()
     }
+
+    fn free_everything(&self) -> bool {
+        self.0.clear();
+        true
+    }
 }

@@ -46,4 +46,9 @@ impl Map for Flurry {
     fn free(&self, key: usize, guard: &Guard<'_>) -> bool {
         self.0.remove(&key, guard).is_some()
     }
+
+    fn free_everything(&self) -> bool {
+        self.0.clear(&self.0.guard());
+        true
+    }
 }

@@ -159,6 +159,29 @@ impl Map for Klp {
             link = &node.next;
         }
     }
+
+    /// As the kernel frees all of an id: the lock for the whole of it, every chain walked.
+    /// (There the chains have the nodes of other ids too, and it compares each one's.)
+    fn free_everything(&self) -> bool {
+        let guard = pin();
+        let lock = self.lock();
+        for chain in &self.chains {
+            // Relaxed, twice: the lock orders this writer after every other.
+            let mut at: Shared<'_, Node> = chain.load(Ordering::Relaxed, &guard);
+            // SAFETY: a linked node is freed only after it was unlinked, which needs the
+            // lock that is held here.
+            while let Some(node) = unsafe { at.as_ref() } {
+                let next = node.next.load(Ordering::Relaxed, &guard);
+                // Release: a reader may reach the successor through this store alone.
+                chain.store(next, Ordering::Release);
+                // SAFETY: unlinked just now, by this thread alone.
+                unsafe { guard.defer_destroy(at) };
+                at = next;
+            }
+        }
+        drop(lock);
+        true
+    }
 }
 
 impl Drop for Klp {

@@ -64,6 +64,11 @@ macro_rules! contestant {
             fn free(&self, key: usize, guard: &LocalGuard<'_>) -> bool {
                 self.0.remove(&key, guard).is_some()
             }
+
+            fn free_everything(&self) -> bool {
+                self.0.clear(&self.0.guard());
+                true
+            }
         }
     };
 }

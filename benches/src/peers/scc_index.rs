@@ -47,4 +47,9 @@ impl Map for SccIndex {
     fn free(&self, key: usize, _: &Guard) -> bool {
         self.0.remove_sync(&key)
     }
+
+    fn free_everything(&self) -> bool {
+        self.0.clear_sync();
+        true
+    }
 }

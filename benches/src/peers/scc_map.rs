@@ -45,4 +45,9 @@ impl Map for SccMap {
     fn free(&self, key: usize, (): &()) -> bool {
         self.0.remove_sync(&key).is_some()
     }
+
+    fn free_everything(&self) -> bool {
+        self.0.clear_sync();
+        true
+    }
 }

@@ -93,4 +93,14 @@ impl Map for Sharded {
             .unwrap_or_else(PoisonError::into_inner);
         shard.remove(&key).is_some()
     }
+
+    fn free_everything(&self) -> bool {
+        for Shard(shard) in &self.shards {
+            shard
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+        }
+        true
+    }
 }

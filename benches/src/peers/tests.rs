@@ -84,6 +84,17 @@ fn writes_take_effect_once<M: Map>() {
     }
     drop(guard);
 
+    // All but cds_lfht have an operation for all entries.
+    let at_once = table.free_everything();
+    assert_eq!(at_once, M::NAME != "cds_lfht", "{}", M::NAME);
+    if at_once {
+        let guard = table.guard();
+        let found = |key: &&usize| table.get(**key, &guard).is_some();
+        let left = keys.present().iter().filter(found).count();
+        assert_eq!(left, 0, "{}: one operation frees all", M::NAME);
+        assert_eq!(table.get_or_alloc(a, 9, &guard), 9, "and it goes on");
+    }
+
     let growth = workload::growth::<M>(&keys);
     assert!(growth.longest <= growth.total);
 }

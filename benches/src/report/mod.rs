@@ -224,17 +224,21 @@ fn times(figure: &Figure, ours: &Figure) -> Option<String> {
     (ours.spread.median != 0.0).then(|| format!("{mark}{}", number(ratio)))
 }
 
-/// A row's title with its size and pages, and with its commit if that is another one
+/// A row's title with its size and where memory comes from, and with its commit if that is another one
 /// than the report's.
 #[must_use]
 pub fn title(row: &Row) -> String {
-    let pages = if row.huge_pages { ", 2 MiB pages" } else { "" };
+    let memory = match (row.huge_pages, row.mimalloc) {
+        (true, _) => ", 2 MiB pages",
+        (_, true) => ", mimalloc for all",
+        _ => "",
+    };
     let size = crate::compare::rows::size_text(row.size);
     let of = match &row.measured {
         Some(m) => format!(", of commit {}, {}", m.commit, m.date),
         None => String::new(),
     };
-    format!("{}, {size}{pages}{of}", row.title)
+    format!("{}, {size}{memory}{of}", row.title)
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
-//! The table of speeds: what can be measured, at which sizes there is something
-//! to reach, and which rows are asked for.
+//! What can be measured, and which rows are asked for.
 
-use super::super::lines::play::OBJECTS;
 use super::super::lines::{Count, Single};
 use super::super::model::{Figure, Row, Tail};
 use super::super::peer::Operation;
 use super::super::stats::Spread;
 use super::super::targets::{Goal, Series, UMBRA};
+use super::goals::TARGETS;
+
+pub(super) const K: usize = 1_000;
+pub(super) const M: usize = 1_000_000;
 
 /// What is measured in a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,14 +19,14 @@ pub(super) enum Kind {
     /// What protecting each lookup adds to one under a guard that is held.
     Protection(Operation),
     /// Lookups a second of two threads, as a multiple of one thread's.
-    Speedup,
+    Speedup(Operation),
     /// Two threads; the share of writes in percent.
     Mixed(usize),
     GrowLongest,
     GrowTotal,
-    FreeInvisible,
+    FreeInvisible(Quarter),
     FreeReclaimed,
-    FreeReader,
+    FreeReader(Quarter),
     Memory,
     /// Asking a gate by a reference that is held.
     GateHeld,
@@ -33,6 +35,15 @@ pub(super) enum Kind {
     Plan,
     /// Cache lines that the operation and another thread's need.
     Lines(Single, Count),
+}
+
+/// What a quarter of all entries is, that is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quarter {
+    /// An id of Umbra's; of the others' one table, some entries.
+    OfOne,
+    /// A table of its own, of everybody.
+    Apart,
 }
 
 /// Something that can be measured, at any size.
@@ -70,6 +81,13 @@ const MEASURES: &[Measure] = &[
         "get, miss, independent keys",
         "ns",
         Kind::Lookup(Operation::Miss),
+    ),
+    // Not get-miss-..: rows and pictures are found by how a name begins.
+    measure(
+        "dep-miss",
+        "get, miss, dependent keys",
+        "ns",
+        Kind::Lookup(Operation::MissDependent),
     ),
     measure(
         "get-many",
@@ -111,7 +129,13 @@ const MEASURES: &[Measure] = &[
         "threads",
         "two threads' lookups, as a multiple of one's",
         "×",
-        Kind::Speedup,
+        Kind::Speedup(Operation::Hit),
+    ),
+    measure(
+        "threads-miss",
+        "two threads' misses, as a multiple of one's",
+        "×",
+        Kind::Speedup(Operation::Miss),
     ),
     measure(
         "grow-longest",
@@ -139,9 +163,9 @@ const MEASURES: &[Measure] = &[
     ),
     measure(
         "free-all-invisible",
-        "freeing a quarter: until no lookup finds one",
+        "freeing a quarter, Umbra an id at once, others one by one: until no lookup finds one",
         "µs",
-        Kind::FreeInvisible,
+        Kind::FreeInvisible(Quarter::OfOne),
     ),
     measure(
         "free-all-reclaimed",
@@ -151,9 +175,21 @@ const MEASURES: &[Measure] = &[
     ),
     measure(
         "free-all-reader",
-        "a reader's p99.9 while a quarter is freed",
+        "a reader's p99.9 while a quarter is freed, by others one by one",
         "µs",
-        Kind::FreeReader,
+        Kind::FreeReader(Quarter::OfOne),
+    ),
+    measure(
+        "free-map-invisible",
+        "freeing a quarter that is a map of its own: until no lookup finds one",
+        "µs",
+        Kind::FreeInvisible(Quarter::Apart),
+    ),
+    measure(
+        "free-map-reader",
+        "a reader's p99.9 while a map that is a quarter is emptied",
+        "µs",
+        Kind::FreeReader(Quarter::Apart),
     ),
     measure(
         "memory",
@@ -230,90 +266,6 @@ const fn lines(id: &'static str, title: &'static str, what: Single) -> Measure {
     measure(id, title, "shared lines written", kind)
 }
 
-const PAPAYA: &[&str] = &["papaya-sized", "papaya", "papaya-blocking"];
-pub(super) const K: usize = 1_000;
-pub(super) const M: usize = 1_000_000;
-
-const HIT_1M: &[Goal] = &[
-    Goal::Within(1.35, "bound-p32"),
-    Goal::Faster(1.35, "papaya", PAPAYA),
-    Goal::Faster(2.0, "dashmap", &["dashmap"]),
-    Goal::Faster(3.5, "cds_lfht", &["cds_lfht"]),
-    Goal::Faster(400.0, "klp", &["klp"]),
-];
-const MISS_1M: &[Goal] = &[
-    Goal::Within(0.6, "bound-p64"),
-    Goal::Faster(1.4, "papaya", PAPAYA),
-];
-const MANY_1M: &[Goal] = &[
-    Goal::Within(1.0, "bound-p64"),
-    Goal::Faster(2.7, "papaya", PAPAYA),
-];
-const NO_LINE: &[Goal] = &[Goal::AtMost(0.0)];
-
-const SMALL: bool = false;
-const HUGE: bool = true;
-
-/// Where there is something to reach: the measure, its size, whether everybody
-/// has 2 MiB pages, and what.
-const TARGETS: &[(&str, usize, bool, &[Goal])] = &[
-    (
-        "get-hit",
-        K,
-        SMALL,
-        &[
-            Goal::Within(2.3, "bound-p64"),
-            Goal::Faster(1.8, "papaya", PAPAYA),
-            Goal::Faster(3.0, "dashmap", &["dashmap"]),
-            Goal::Faster(2.0, "klp", &["klp"]),
-        ],
-    ),
-    ("get-hit", M, SMALL, HIT_1M),
-    ("get-hit", M, HUGE, HIT_1M),
-    ("get-dep", M, SMALL, &[Goal::Within(1.45, "bound-chase")]),
-    ("get-dep", 10 * M, HUGE, &[Goal::Within(1.6, "bound-chase")]),
-    ("get-miss", M, SMALL, MISS_1M),
-    ("get-miss", M, HUGE, MISS_1M),
-    ("get-many", M, SMALL, MANY_1M),
-    ("get-many", M, HUGE, MANY_1M),
-    ("scattered-hit", M, SMALL, &[]),
-    ("scattered-miss", M, SMALL, &[]),
-    ("scattered-many", M, SMALL, &[]),
-    ("guard-call", K, SMALL, &[]),
-    ("guard-session", K, SMALL, &[Goal::AtMost(1.5)]),
-    ("threads", M, SMALL, &[Goal::AtLeast(1.95)]),
-    ("grow-longest", M, SMALL, &[Goal::AtMost(100.0)]),
-    (
-        "grow-total",
-        M,
-        SMALL,
-        &[Goal::Faster(1.0, "papaya", &["papaya"])],
-    ),
-    ("mixed-5", M, SMALL, &[Goal::AheadOfAll]),
-    ("mixed-50", M, SMALL, &[Goal::AheadOfAll]),
-    ("free-all-invisible", M, SMALL, &[Goal::AtMost(10.0)]),
-    ("free-all-reclaimed", M, SMALL, &[Goal::AtMost(10.0)]),
-    ("free-all-reader", M, SMALL, &[Goal::AtMost(1.0)]),
-    ("memory", M, SMALL, &[Goal::AtMost(75.0)]),
-    ("gate-held", K, SMALL, &[]),
-    ("gate-by-id", K, SMALL, &[]),
-    ("plan", K, SMALL, &[]),
-    ("lines-hit", OBJECTS, SMALL, NO_LINE),
-    ("lines-miss", OBJECTS, SMALL, NO_LINE),
-    ("lines-many", OBJECTS, SMALL, NO_LINE),
-    ("lines-session", OBJECTS, SMALL, &[]),
-    ("lines-guard", OBJECTS, SMALL, &[]),
-    ("lines-alloc", OBJECTS, SMALL, &[]),
-    ("lines-free", OBJECTS, SMALL, &[]),
-    ("lines-free-all", OBJECTS, SMALL, &[]),
-    ("meet-hit", OBJECTS, SMALL, &[]),
-    ("meet-alloc", OBJECTS, SMALL, &[]),
-    ("hot-hit", OBJECTS, SMALL, &[]),
-    ("hot-alloc", OBJECTS, SMALL, &[]),
-    ("cold-hit", OBJECTS, SMALL, &[]),
-    ("cold-miss", OBJECTS, SMALL, &[]),
-];
-
 /// A row: a measure at a size.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
@@ -322,8 +274,30 @@ pub struct Spec {
     unit: &'static str,
     pub(super) kind: Kind,
     pub(super) size: usize,
-    huge: bool,
+    setting: Setting,
     goals: &'static [Goal],
+}
+
+/// Where everybody's memory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// Each has its own, as it would: Umbra mimalloc's, the others the C library's.
+    Usual,
+    /// The same, and the C library asks for 2 MiB pages too.
+    HugePages,
+    /// All of it is mimalloc's.
+    Mimalloc,
+}
+
+impl Setting {
+    /// The end of a row's name.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::HugePages => "-2mib",
+            Self::Mimalloc => "-mimalloc",
+        }
+    }
 }
 
 /// Which process a row is measured in.
@@ -333,22 +307,24 @@ pub enum Process {
     Plain,
     /// One whose C library asks for 2 MiB pages too.
     HugePages,
+    /// One in which everybody allocates from mimalloc.
+    Mimalloc,
     /// One under valgrind, which lists all accesses to memory.
     Traced,
 }
 
 impl Spec {
-    fn of(measure: &Measure, size: usize, huge: bool) -> Self {
+    fn of(measure: &Measure, size: usize, setting: Setting) -> Self {
         let target = TARGETS
             .iter()
-            .find(|t| (t.0, t.1, t.2) == (measure.id, size, huge));
+            .find(|t| (t.0, t.1, t.2) == (measure.id, size, setting));
         Self {
             id: measure.id,
             title: measure.title,
             unit: measure.unit,
             kind: measure.kind,
             size,
-            huge,
+            setting,
             goals: target.map_or(&[], |t| t.3),
         }
     }
@@ -358,8 +334,11 @@ impl Spec {
     pub const fn process(&self) -> Process {
         match self.kind {
             Kind::Lines(..) => Process::Traced,
-            _ if self.huge => Process::HugePages,
-            _ => Process::Plain,
+            _ => match self.setting {
+                Setting::Usual => Process::Plain,
+                Setting::HugePages => Process::HugePages,
+                Setting::Mimalloc => Process::Mimalloc,
+            },
         }
     }
 
@@ -372,11 +351,11 @@ impl Spec {
         }
     }
 
-    /// The row's name with its size and pages, as `get-hit-1k`.
+    /// The row's name with its size and where memory comes from, as `get-hit-1k`.
     #[must_use]
     pub fn full_id(&self) -> String {
-        let pages = if self.huge { "-2mib" } else { "" };
-        format!("{}-{}{pages}", self.id, size_text(self.size).to_lowercase())
+        let size = size_text(self.size).to_lowercase();
+        format!("{}-{size}{}", self.id, self.setting.suffix())
     }
 
     /// The row of these samples.
@@ -397,7 +376,8 @@ impl Spec {
             id: self.full_id(),
             title: self.title.into(),
             size: self.size,
-            huge_pages: self.huge,
+            huge_pages: self.setting == Setting::HugePages,
+            mimalloc: self.setting == Setting::Mimalloc,
             unit: self.unit.into(),
             figures: series.iter().map(figure).collect(),
             targets: self.goals.iter().map(judge).collect(),
@@ -411,7 +391,8 @@ impl Spec {
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Rows whose identifier begins with one of these; all if empty.
+    /// Rows whose names begin with one of these, or the one whose whole name it is; all
+    /// if empty.
     pub rows: Vec<String>,
     /// Sizes instead of those that the targets are for.
     pub sizes: Vec<usize>,
@@ -444,19 +425,26 @@ pub fn chosen(options: &Options) -> Vec<Spec> {
         if !fixed {
             targets.dedup_by_key(|t| t.2);
         }
-        for &&(_, size, huge, _) in &targets {
+        for &&(_, size, setting, _) in &targets {
             let own = [size];
             let sizes = if fixed { &own } else { &options.sizes[..] };
             for &size in sizes {
-                let spec = Spec::of(measure, size, huge);
+                let spec = Spec::of(measure, size, setting);
                 if !specs.iter().any(|s| s.full_id() == spec.full_id()) {
                     specs.push(spec);
                 }
             }
         }
     }
-    let asked = |spec: &Spec| options.rows.iter().any(|r| spec.full_id().starts_with(r));
-    specs.retain(|spec| options.rows.is_empty() || asked(spec));
+    let ids: Vec<_> = specs.iter().map(Spec::full_id).collect();
+    let asked = |id: &str| {
+        let named = |row: &String| match ids.contains(row) {
+            true => id == row,
+            false => id.starts_with(row.as_str()),
+        };
+        options.rows.iter().any(named)
+    };
+    specs.retain(|spec| options.rows.is_empty() || asked(&spec.full_id()));
     specs
 }
 
@@ -476,6 +464,22 @@ mod tests {
             ..Options::default()
         };
         let expected = ["get-hit-1k", "get-hit-1m", "get-hit-1m-2mib", "memory-1m"];
+        assert_eq!(ids(&options), expected);
+    }
+
+    #[test]
+    fn a_whole_name_is_one_row() {
+        let options = Options {
+            rows: vec!["get-hit-1m".into(), "grow".into()],
+            ..Options::default()
+        };
+        let expected = [
+            "get-hit-1m",
+            "grow-longest-1m",
+            "grow-longest-1m-mimalloc",
+            "grow-total-1m",
+            "grow-total-1m-mimalloc",
+        ];
         assert_eq!(ids(&options), expected);
     }
 

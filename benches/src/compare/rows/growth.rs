@@ -10,7 +10,7 @@ use super::super::model::{Row, Tail};
 use super::super::peer::{Peer, Writes};
 use super::super::stats::Distribution;
 use super::super::targets::number;
-use super::{Kind, Spec, series};
+use super::{Kind, Spec, series, turns};
 use crate::keys::Keys;
 
 /// Runs the growth rows among `specs`.
@@ -27,8 +27,8 @@ pub(super) fn rows(
         done(match spec.kind {
             Kind::GrowTotal => {
                 let mut series = series(peers);
-                for _ in 0..rounds {
-                    for (i, writes) in writers(peers, keys) {
+                for round in 0..rounds {
+                    for (i, writes) in writers(peers, keys, round) {
                         let total = (writes.grow)(keys).as_secs_f64() * 1e3;
                         series[i].samples.push(total);
                     }
@@ -41,12 +41,20 @@ pub(super) fn rows(
     }
 }
 
-/// Those that can grow so far in reasonable time, with their places.
-fn writers<'a>(peers: &'a [Peer], keys: &Keys) -> impl Iterator<Item = (usize, Writes)> + 'a {
+/// Those that can grow so far in reasonable time, with their places, in the order of a
+/// round.
+fn writers(
+    peers: &[Peer],
+    keys: &Keys,
+    round: usize,
+) -> impl Iterator<Item = (usize, Writes)> + use<> {
     let n = keys.len();
-    let able =
-        move |(i, peer): (usize, &Peer)| Some((i, peer.writes.filter(|w| w.grows && n <= w.most)?));
-    peers.iter().enumerate().filter_map(able)
+    let able = |(i, peer): (usize, &Peer)| {
+        let writes = peer.writes.filter(|w| w.grows && n <= w.most)?;
+        Some((i, writes))
+    };
+    let able: Vec<_> = peers.iter().enumerate().filter_map(able).collect();
+    turns(able.len(), round).map(move |at| able[at])
 }
 
 fn left_out(peers: &[Peer], keys: &Keys) -> Vec<String> {
@@ -67,8 +75,8 @@ fn left_out(peers: &[Peer], keys: &Keys) -> Vec<String> {
 fn longest(spec: &Spec, peers: &[Peer], keys: &Keys, rounds: usize) -> Row {
     let mut series = series(peers);
     let mut nanos = vec![Vec::new(); peers.len()];
-    for _ in 0..rounds {
-        for (i, writes) in writers(peers, keys) {
+    for round in 0..rounds {
+        for (i, writes) in writers(peers, keys, round) {
             let run = (writes.grow_each)(keys);
             let longest = run.iter().max().copied().unwrap_or(0);
             series[i].samples.push(f64::from(longest) / 1e3);
@@ -102,4 +110,49 @@ fn clock_cost() -> f64 {
         std::hint::black_box(thread_time());
     }
     (thread_time() - begin).as_nanos() as f64 / READS as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::peer::roster;
+    use super::super::catalogue::{Options, chosen};
+    use super::*;
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    thread_local! {
+        /// Who grew, one after the other.
+        static ORDER: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+
+    fn grew(who: char) -> Duration {
+        ORDER.with_borrow_mut(|order| order.push(who));
+        Duration::from_millis(1)
+    }
+
+    #[test]
+    fn nobody_always_grows_first() {
+        let writes = roster()[0].writes.expect("Umbra is written");
+        let mut peers = roster()[..3].to_vec();
+        peers[0].writes = Some(Writes {
+            grow: |_| grew('a'),
+            grow_each: |_| vec![grew('a').as_millis() as u32],
+            ..writes
+        });
+        peers[1].writes = None;
+        peers[2].writes = Some(Writes {
+            grow: |_| grew('b'),
+            grow_each: |_| vec![grew('b').as_millis() as u32],
+            ..writes
+        });
+        let options = Options {
+            rows: vec!["grow-total-1m".into(), "grow-longest-1m".into()],
+            ..Options::default()
+        };
+        let specs = chosen(&options);
+        rows(&specs, &peers, &Keys::new(10), 3, &|_| (), &mut |row| {
+            assert_eq!(row.figures.len(), 2, "{}", row.id);
+        });
+        assert_eq!(ORDER.take(), "abbaababbaab");
+    }
 }

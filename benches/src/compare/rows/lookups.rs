@@ -3,7 +3,7 @@
 use super::super::clock::{each, timed};
 use super::super::peer::Operation;
 use super::super::targets::Series;
-use super::{Contestant, series};
+use super::{Contestant, series, turns};
 use crate::keys::{Keys, SplitMix};
 use std::hint::black_box;
 
@@ -20,16 +20,18 @@ const WINDOW: usize = if cfg!(debug_assertions) {
 /// A small table's keys would come again and again in one order, which a
 /// processor learns: a chain of nodes is then as fast as an array. So they are
 /// drawn at random there, with repetitions. Dependent lookups follow the
-/// payloads' ring in any case; nothing can be learnt from addresses.
+/// payloads' ring in any case; nothing can be learnt from addresses. As many are drawn
+/// again for the run before: what is timed has not just been rehearsed.
 pub(super) struct Course<'a> {
     keys: &'a Keys,
     drawn: Option<Drawn>,
 }
 
 struct Drawn {
-    present: Vec<usize>,
-    absent: Vec<usize>,
-    /// The places of `present` in the ring.
+    /// Those of the run before, then those that are timed.
+    present: [Vec<usize>; 2],
+    absent: [Vec<usize>; 2],
+    /// The places in the ring of those that are timed.
     places: Vec<usize>,
 }
 
@@ -47,11 +49,17 @@ impl<'a> Course<'a> {
     pub(super) fn new(keys: &'a Keys) -> Self {
         let draw = || {
             let mut rng = SplitMix::new(0x636f_7572_7365);
-            let places: Vec<_> = (0..WINDOW).map(|_| rng.below(keys.len())).collect();
-            let of = |list: &[usize]| places.iter().map(|&place| list[place]).collect();
+            let mut places = || -> Vec<_> { (0..WINDOW).map(|_| rng.below(keys.len())).collect() };
+            let both = [places(), places()];
+            let of = |list: &[usize]| {
+                let objects = |places: &Vec<usize>| places.iter().map(|&at| list[at]).collect();
+                both.each_ref().map(objects)
+            };
+            let (present, absent) = (of(keys.present()), of(keys.absent()));
+            let [_, places] = both;
             Drawn {
-                present: of(keys.present()),
-                absent: of(keys.absent()),
+                present,
+                absent,
                 places,
             }
         };
@@ -70,21 +78,21 @@ impl<'a> Course<'a> {
             places.fold(0, |sum: u64, place| sum.wrapping_add(word(place)))
         };
         let answer = |last: usize, places: &mut dyn Iterator<Item = usize>| match operation {
-            Operation::Miss => Some(0),
+            Operation::Miss | Operation::MissDependent => Some(0),
             Operation::HitDependent => Some(word(last)),
             Operation::Guard => None,
             _ => Some(sum(places)),
         };
         let dependent = operation == Operation::HitDependent;
         if let Some(drawn) = self.drawn.as_ref().filter(|_| !dependent) {
-            let list = match operation {
-                Operation::Miss => &drawn.absent,
+            let [before, timed] = match operation {
+                Operation::Miss | Operation::MissDependent => &drawn.absent,
                 _ => &drawn.present,
             };
-            let len = (list.len() / fewer).max(1);
+            let len = (timed.len() / fewer).max(1);
             return Part {
-                before: &list[..len],
-                timed: &list[..len],
+                before: &before[..len],
+                timed: &timed[..len],
                 expected: answer(0, &mut drawn.places[..len].iter().copied()),
             };
         }
@@ -159,8 +167,7 @@ pub(super) fn run_with(
     let peers: Vec<_> = contestants.iter().map(|c| c.peer).collect();
     let mut series = series(&peers);
     for round in 0..rounds {
-        for turn in 0..contestants.len() {
-            let at = (turn + round) % contestants.len();
+        for at in turns(contestants.len(), round) {
             if let Some(nanos) = sample(&contestants[at], round) {
                 series[at].samples.push(nanos);
             }
@@ -195,9 +202,15 @@ mod tests {
     fn a_small_tables_keys_come_in_no_order_that_repeats() {
         let keys = Keys::new(1000);
         let course = Course::new(&keys);
-        let hits = course.part(Operation::Hit, 0, 1).timed;
-        assert_eq!(hits.len(), WINDOW);
-        assert_ne!(hits[..1000], hits[1000..2000]);
+        for operation in [Operation::Hit, Operation::Miss, Operation::MissDependent] {
+            let part = course.part(operation, 0, 1);
+            assert_eq!(part.timed.len(), WINDOW);
+            assert_ne!(part.timed[..1000], part.timed[1000..2000]);
+            assert_eq!(part.before.len(), WINDOW);
+            assert_ne!(part.before, part.timed, "what is timed was not rehearsed");
+            let list = operation.keys(&keys);
+            assert!(part.before.iter().all(|key| list.contains(key)));
+        }
         let ring = course.part(Operation::HitDependent, 0, 1);
         assert_eq!(ring.timed, keys.present(), "a walk follows the ring");
     }
