@@ -7,9 +7,11 @@
 //! kernel (the guest `bench`, in a virtual machine) ----+
 //! ```
 //! A part is written when it is done, whole, under the name of the source that
-//! it measured. So a run that was cut short goes on (`--resume`), a part is
-//! measured by itself (`--part`), and figures of another source get in no report.
+//! it measured ([`source`](crate::source)), changes that are not committed among it. So a
+//! run that was cut short goes on (`--resume`), a part is measured by itself (`--part`),
+//! and figures of another source get in no report.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::paths::{self, Paths};
 use crate::proc;
 use crate::protocol::Message;
+use crate::source;
 use crate::suite::cargo;
 use crate::ui::{self, Task};
 use crate::vm::{self, Machine};
@@ -41,7 +44,7 @@ pub(crate) enum Part {
     States,
     /// Shared cache lines of each operation, under valgrind
     Lines,
-    /// Hits and misses at 10k, 100k, 4M, 10M and 16M
+    /// Hits and misses at 10k, 100k, 4M, 10M and 16M, dependent hits at 10M
     Sizes,
     /// Everything else at 1k, 10k and 100k
     Small,
@@ -63,31 +66,32 @@ struct Asked {
     peers: &'static str,
 }
 
-/// What has targets at some sizes only, and is shown at others too.
-const OTHERS: &str = "get-many,threads,mixed,grow,free-all,memory,gate,plan";
-
 impl Part {
     /// `None` for what no `compare` measures.
     fn asked(self) -> Option<Asked> {
         let (rows, sizes, peers) = match self {
-            Self::Lookups => ("get-,scattered-,guard-", None, ""),
+            Self::Lookups => ("get-,dep-,scattered-,guard-", None, ""),
             Self::Threads => ("threads,mixed", None, ""),
             Self::Growth => ("grow,memory", None, ""),
-            Self::Freeing => ("free-all", None, ""),
+            Self::Freeing => ("free-", None, ""),
             Self::States => ("gate,plan", None, ""),
-            Self::Lines => ("lines-,meet-,cold-", None, ""),
+            Self::Lines => ("lines-,meet-,hot-,cold-", None, ""),
+            // A whole name is that row alone: the one in 2 MiB pages is in another part.
             Self::Sizes => (
-                "get-hit,get-miss",
+                "get-hit,get-miss,get-dep-10m",
                 Some(["10k,100k,4M,10M,16M", "10k,100k"]),
                 "",
             ),
             Self::Small => (
-                "get-dep,get-many,threads,mixed,grow,free-all,memory,gate,plan",
+                "get-dep,dep-,get-many,threads,mixed,grow,free-,memory,gate,plan",
                 Some(["1k,10k,100k", "10k"]),
                 "",
             ),
             Self::Large => (
-                OTHERS,
+                // No rows that only show whose a difference is: with mimalloc for all, with
+                // a map of its own for what is freed.
+                "get-many,threads-10m,mixed-5-10m,mixed-50-10m,grow-longest-10m,grow-total-10m,\
+                 free-all,memory,gate,plan",
                 Some(["10M", ""]),
                 "papaya,papaya-sized,dashmap,scc-hashindex,bound-p64,bound-p64-2mib",
             ),
@@ -97,11 +101,30 @@ impl Part {
         Some(Asked { rows, sizes, peers })
     }
 
-    /// The folders that decide what comes out.
+    /// The files and folders that decide what comes out.
     fn source(self) -> &'static [&'static str] {
         match self {
-            Self::Kernel => &["shadow", "state", "kmod", "Cargo.lock"],
-            _ => &["shadow", "state", "benches/src", "Cargo.lock"],
+            Self::Kernel => &[
+                "shadow",
+                "state",
+                "kmod",
+                "Cargo.lock",
+                "Cargo.toml",
+                "rust-toolchain.toml",
+            ],
+            // Not the whole of benches/: to commit the results would make them old.
+            _ => &[
+                "shadow",
+                "state",
+                "benches/src",
+                "benches/c",
+                "benches/build.rs",
+                "benches/Cargo.toml",
+                "Cargo.lock",
+                "Cargo.toml",
+                ".cargo",
+                "rust-toolchain.toml",
+            ],
         }
     }
 
@@ -161,6 +184,12 @@ pub(crate) fn run(paths: &Paths, wish: &Wish) -> Result<()> {
     )?;
     let target = paths.dir("bench")?;
     let folder = paths.dir("bench/report")?;
+    // Named before they are built: what is edited during the run is not in it.
+    let commit = source::commit(paths.root())?;
+    let mut ids = BTreeMap::new();
+    for part in Part::value_variants() {
+        ids.insert(part.name(), source::id(paths.root(), part.source())?);
+    }
     let programs = build(paths, &target)?;
     let mut done = Vec::new();
     let mut missing = Vec::new();
@@ -168,13 +197,26 @@ pub(crate) fn run(paths: &Paths, wish: &Wish) -> Result<()> {
         if wish.quick && !part.is_quick() {
             continue;
         }
-        let file = place(paths, &folder, part, wish.quick)?;
+        let file = folder.join(file_name(part, &ids[&part.name()], wish.quick));
         let wanted = wish.parts.is_empty() || wish.parts.contains(&part);
         let there = file.exists();
         if wanted && !(wish.resume && there) {
-            measure(paths, &programs, part, wish.quick, &file).inspect_err(|_| {
+            let kept = |_: &Error| {
                 ui::note("the parts before this one are kept: --resume goes on here");
-            })?;
+            };
+            if part == Part::Kernel {
+                figures(paths, &ids[&part.name()], &file).inspect_err(kept)?;
+            } else {
+                let mut compare = Command::new(programs.join("compare"));
+                compare
+                    .current_dir(paths.root())
+                    .args(part.arguments(wish.quick))
+                    .arg("--json")
+                    .arg(&file)
+                    // The tree may be at another one by now.
+                    .env("UMBRA_BENCHES_COMMIT", &commit);
+                step(paths, &part.name(), compare).inspect_err(kept)?;
+            }
         } else if !there {
             missing.push(part.name());
             continue;
@@ -217,43 +259,23 @@ fn build(paths: &Paths, target: &Path) -> Result<PathBuf> {
     Ok(target.join("release"))
 }
 
-/// The file of a part, named by what it measures.
-fn place(paths: &Paths, folder: &Path, part: Part, quick: bool) -> Result<PathBuf> {
-    let git = |arguments: &[&str], what: &[String]| -> Result<String> {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(paths.root()).args(arguments).args(what);
-        let output = git.output().map_err(Error::io("run", Path::new("git")))?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let source = part.source();
-    let ids: Vec<_> = source.iter().map(|path| format!("HEAD:{path}")).collect();
-    let ids = git(&["rev-parse"], &ids)?;
-    let ids: Vec<_> = ids.lines().filter_map(|id| id.get(..6)).collect();
-    let files: Vec<_> = source.iter().map(ToString::to_string).collect();
-    let changed = git(
-        &["status", "--porcelain", "--untracked-files=no", "--"],
-        &files,
-    )?;
-    let mark = if changed.is_empty() { "" } else { "+" };
+/// The file of a part of such a source.
+fn file_name(part: Part, source: &str, quick: bool) -> String {
     let quick = if quick { "-quick" } else { "" };
-    let name = format!("{}-{}{mark}{quick}.json", part.name(), ids.join("-"));
-    Ok(folder.join(name))
-}
-
-fn measure(paths: &Paths, programs: &Path, part: Part, quick: bool, file: &Path) -> Result<()> {
-    if part == Part::Kernel {
-        return figures(paths, file);
-    }
-    let mut compare = Command::new(programs.join("compare"));
-    compare.current_dir(paths.root());
-    compare.args(part.arguments(quick)).arg("--json").arg(file);
-    step(paths, &part.name(), compare)
+    format!("{}-{source}{quick}.json", part.name())
 }
 
 /// Counts instructions in a kernel, and writes the figures as a list.
-fn figures(paths: &Paths, file: &Path) -> Result<()> {
+fn figures(paths: &Paths, source: &str, file: &Path) -> Result<()> {
     let kernel = kernel::get(paths, GUEST.1, false)?;
     let modules = modules::build(paths, &kernel)?;
+    // Other parts were built an hour ago, these modules only now.
+    if source::id(paths.root(), Part::Kernel.source())? != source {
+        return Err(Error::Refused {
+            what: "the modules' source was edited during the run".into(),
+            help: "measure it by itself: cargo xtask bench --part kernel".into(),
+        });
+    }
     let run = vm::boot(paths, &kernel, &modules, &Machine::usual(GUEST.0))?;
     run.verdict(GUEST.0)?;
     let figure = |m: &&Message| matches!(m, Message::Figure { .. });
@@ -290,26 +312,70 @@ mod tests {
     }
 
     #[test]
+    fn whatever_decides_about_a_figure_is_in_the_parts_name() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let source = Part::Lookups.source();
+        // What is measured otherwise, or is made of the figures.
+        let others = [
+            "README.md",
+            "callgrind",
+            "criterion",
+            "results",
+            "templates",
+            "tests",
+        ];
+        for file in fs::read_dir(root.join("benches")).expect("the folder") {
+            let name = file.expect("a name").file_name();
+            let name = name.to_str().expect("a name in ASCII");
+            let path = format!("benches/{name}");
+            assert!(
+                source.contains(&&*path) || others.contains(&name),
+                "{path} is in no part's name: what is it?"
+            );
+        }
+        for part in Part::value_variants() {
+            for path in part.source() {
+                assert!(root.join(path).exists(), "{path}");
+            }
+            for path in [
+                "shadow",
+                "state",
+                "Cargo.lock",
+                "Cargo.toml",
+                "rust-toolchain.toml",
+            ] {
+                assert!(part.source().contains(&path), "{part:?}: {path}");
+            }
+        }
+        assert!(Part::Kernel.source().contains(&"kmod"));
+    }
+
+    #[test]
     fn every_row_of_the_comparison_is_in_the_part_of_its_targets() {
         // The first words of the names that `compare --list` prints.
         let rows = [
             "get-hit-1k",
             "get-dep-10m-2mib",
             "get-miss-1m",
+            "dep-miss-1m",
+            "scattered-hit-1m",
             "get-many-1m",
             "guard-call-1k",
             "guard-session-1k",
             "threads-1m",
+            "threads-miss-1m",
             "grow-longest-1m",
             "grow-total-1m",
             "mixed-5-1m",
             "mixed-50-1m",
             "free-all-reader-1m",
+            "free-map-reader-1m",
             "memory-1m",
             "gate-held-1k",
             "plan-1k",
             "lines-hit-10k",
             "meet-hit-10k",
+            "hot-hit-10k",
             "cold-hit-10k",
         ];
         for row in rows {

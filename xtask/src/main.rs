@@ -30,6 +30,7 @@ mod qemu;
 mod report;
 mod results;
 mod session;
+mod source;
 mod stock;
 mod suite;
 mod timeline;
