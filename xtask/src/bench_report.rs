@@ -309,6 +309,11 @@ mod tests {
             let arguments = part.arguments(true);
             assert!(arguments.iter().all(|word| !word.is_empty()), "{part:?}");
         }
+        for part in Part::value_variants() {
+            let arguments = part.arguments(false);
+            let whole = |word: &&str| !word.is_empty() && !word.contains(char::is_whitespace);
+            assert!(arguments.iter().all(whole), "{part:?}: {arguments:?}");
+        }
     }
 
     #[test]

@@ -30,7 +30,8 @@ struct Cli {
     /// `cargo xtask bench` writes them
     #[arg(long, value_name = "FILE")]
     guest: Option<PathBuf>,
-    /// What `compare --json` wrote; of a row in several, the last one's counts
+    /// What `compare --json` wrote, all on one machine; of a row in several, the last
+    /// one's counts
     #[arg(required = true, value_name = "JSON")]
     runs: Vec<PathBuf>,
 }

@@ -136,6 +136,18 @@ pub fn predictions(report: &Report) -> Vec<Prediction> {
     all
 }
 
+/// What a reader of the table has to know of this run.
+#[must_use]
+pub fn note(report: &Report) -> &'static str {
+    match report.rows.iter().any(|row| row.id.starts_with("hot-")) {
+        true => "",
+        false => {
+            "The run did not count the hottest lines: limits are of the lines that two \
+             operations have in common, and may be several times too high."
+        }
+    }
+}
+
 /// The table in Markdown; nothing without the figures for it.
 #[must_use]
 pub fn markdown(report: &Report) -> String {
@@ -150,6 +162,10 @@ pub fn markdown(report: &Report) -> String {
     );
     for p in &all {
         let _ = writeln!(out, "| {} |", p.cells().join(" | "));
+    }
+    let note = note(report);
+    if !note.is_empty() {
+        let _ = writeln!(out, "\n{note}");
     }
     out
 }
@@ -226,7 +242,9 @@ mod tests {
         near(Some(all[2].there), 640.0);
         assert_eq!((all[3].there, all[3].queue), (10.0, true), "once in 100 ns");
         assert_eq!(all.iter().filter(|p| p.queue).count(), 2);
-        assert!(markdown(&report).contains("| lock | 1.00 | 20.0 | 10.0 | the line that"));
+        let text = markdown(&report);
+        assert!(text.contains("| lock | 1.00 | 20.0 | 10.0 | the line that"));
+        assert!(!text.contains("did not count") && markdown(&run(false)).contains("did not count"));
         let none = Report {
             rows: Vec::new(),
             ..report
