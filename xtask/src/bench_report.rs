@@ -7,7 +7,7 @@
 //! kernel (the guest `bench`, in a virtual machine) ----+
 //! ```
 //! A part is written when it is done, whole, under the name of the source that
-//! it measured ([`source`](crate::source)), changes that are not committed among it. So a
+//! it measured ([`source`]), changes that are not committed among it. So a
 //! run that was cut short goes on (`--resume`), a part is measured by itself (`--part`),
 //! and figures of another source get in no report.
 
