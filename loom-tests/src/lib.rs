@@ -42,5 +42,6 @@ pub use payload::{FLAGS, Payload};
 pub use platform::Tracked;
 pub use rcu::Rcu;
 pub use scene::{
-    INSERTIONS, Insertion, ensure, finish, free, free_all, objects, spawn, walk, with_table,
+    INSERTIONS, Insertion, ensure, finish, free, free_all, get_or_put, objects, spawn, walk,
+    with_table,
 };

@@ -1,6 +1,8 @@
 //! What the models begin and end with: a table, threads that share it, and
 //! nothing left at the end.
 
+use std::ptr::NonNull;
+
 use loom::thread::{self, JoinHandle};
 use umbra_shadow::{Platform, Table};
 
@@ -62,6 +64,13 @@ fn put_by_alloc(table: &Table<Tracked>, obj: usize, value: u64) {
 }
 
 fn put_by_get_or_alloc(table: &Table<Tracked>, obj: usize, value: u64) {
+    assert!(get_or_put(table, obj, value).0, "there was none");
+}
+
+/// `get_or_alloc` of a payload: whether it was constructed for this caller, and the data
+/// that is there.
+#[must_use]
+pub fn get_or_put<P: Platform>(table: &Table<P>, obj: usize, value: u64) -> (bool, NonNull<u8>) {
     let mut ran = false;
     let data = table.get_or_alloc(obj, size_of::<Payload>(), FLAGS, |data| {
         ran = true;
@@ -69,20 +78,15 @@ fn put_by_get_or_alloc(table: &Table<Tracked>, obj: usize, value: u64) {
         unsafe { Payload::construct(data, value) };
         Ok::<(), ()>(())
     });
-    assert!(data.is_ok() && ran, "there was none");
+    (ran, data.expect("the model's memory does not run out"))
 }
 
-/// `get_or_alloc` of a payload; the value that is there afterwards. Only for
-/// objects that nobody frees.
+/// The same; the value that is there afterwards. Only for objects that nobody frees.
 #[must_use]
 pub fn ensure<P: Platform>(table: &Table<P>, obj: usize, value: u64) -> u64 {
-    let data = table.get_or_alloc(obj, size_of::<Payload>(), FLAGS, |data| {
-        // SAFETY: fresh data of this size.
-        unsafe { Payload::construct(data, value) };
-        Ok::<(), ()>(())
-    });
+    let (_, data) = get_or_put(table, obj, value);
     // SAFETY: the models that call this do not free the object.
-    unsafe { Payload::read(data.unwrap()) }
+    unsafe { Payload::read(data) }
 }
 
 /// What a walk sees: the objects and their values, in order of the objects.

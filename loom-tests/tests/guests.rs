@@ -166,7 +166,7 @@ fn g6_a_guest_inherited_as_a_guest() {
 /// G6: an insertion that is about to seat a guest meets the split of its segment.
 #[test]
 fn g6_alloc_of_a_guest_against_a_split() {
-    explore("alloc a guest | alloc with a split", Some(2), || {
+    explore("alloc a guest | alloc with a split", deep(1, 2), || {
         with_full_line(|platform, table, objects| {
             let (third, fourth) = (objects[2], objects[3]);
             platform.cramp(false);

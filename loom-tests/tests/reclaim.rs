@@ -4,7 +4,7 @@
 
 use loom::thread::{self, JoinHandle};
 use umbra_loom::{
-    Payload, Rcu, Tracked, ensure, explore, finish, free, free_all, objects, spawn, walk,
+    Payload, Rcu, Tracked, deep, ensure, explore, finish, free, free_all, objects, spawn, walk,
 };
 use umbra_shadow::{Smr, Table};
 
@@ -179,7 +179,7 @@ fn g8_walk_after_a_free_in_the_midst_of_a_split() {
 fn g8_split_of_a_second_heir_in_the_midst_of_a_split() {
     explore(
         "alloc with a split | alloc with a split of an heir, alloc",
-        Some(2),
+        deep(1, 2),
         || {
             let first: Vec<usize> = objects(|hash| hash & 1 == 0).take(3).collect();
             let second: Vec<usize> = objects(|hash| hash & 1 == 1).take(3).collect();

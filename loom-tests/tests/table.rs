@@ -2,8 +2,8 @@
 
 use loom::thread;
 use umbra_loom::{
-    FLAGS, INSERTIONS, Payload, Tracked, deep, ensure, explore, free, free_all, quick, spawn,
-    with_table,
+    FLAGS, INSERTIONS, Payload, Tracked, deep, ensure, explore, free, free_all, get_or_put, quick,
+    spawn, with_table,
 };
 use umbra_shadow::{AllocError, Smr, Table};
 
@@ -47,15 +47,9 @@ fn r44_two_inserts_of_one_object() {
     explore("get_or_alloc | get_or_alloc, one object", Some(3), || {
         with_table(|table| {
             let insert = |t: &Table<Tracked>, value| {
-                let mut ran = false;
-                let data = t.get_or_alloc(A, size_of::<Payload>(), FLAGS, |data| {
-                    ran = true;
-                    // SAFETY: fresh data of this size.
-                    unsafe { Payload::construct(data, value) };
-                    Ok::<(), ()>(())
-                });
+                let (ran, data) = get_or_put(t, A, value);
                 // SAFETY: nobody frees it in this model.
-                let seen = unsafe { Payload::read(data.unwrap()) };
+                let seen = unsafe { Payload::read(data) };
                 assert!(!ran || seen == value, "whoever constructs gets its own");
                 seen
             };

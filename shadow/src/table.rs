@@ -291,6 +291,14 @@ impl<P: Platform> Table<P> {
         self.core().live()
     }
 
+    /// Lets the type merge segments, which it does anyway but under the model checker: all
+    /// models but those that are about it would be longer by that.
+    #[cfg(loom)]
+    #[doc(hidden)]
+    pub fn let_merge(&self) {
+        self.core().let_merge();
+    }
+
     /// What the type holds. Costs a look at each segment, and a walk over what
     /// found no lane.
     #[must_use]

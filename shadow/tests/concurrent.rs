@@ -251,6 +251,7 @@ fn g8_churn_destroys_each_variable_once() {
         table.stats(),
         umbra_shadow::Stats {
             splits: table.stats().splits,
+            merges: table.stats().merges,
             generation: table.stats().generation,
             ..Default::default()
         }

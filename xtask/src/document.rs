@@ -68,6 +68,7 @@ struct Type {
     longest: u64,
     attic: u64,
     splits: u64,
+    merges: u64,
     generation: u64,
 }
 
@@ -195,7 +196,7 @@ mod tests {
 "states":[
 {"id":7,"name":"a \"state\"","users":1,"phase":"active","open":true,"generation":1,"live":3,"quarantined":null}],
 "types":[
-{"id":7,"live":3,"bytes":24,"pending":0,"lines":4,"longest":0,"attic":0,"splits":0,"generation":0}],
+{"id":7,"live":3,"bytes":24,"pending":0,"lines":4,"longest":0,"attic":0,"splits":0,"merges":0,"generation":0}],
 "hooks":[
 {"slot":0,"function":"f","patch":"fix","state":7,"open":true}],
 "calls":{"hit":1,"miss":2,"diverted":1},

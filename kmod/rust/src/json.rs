@@ -9,7 +9,7 @@
 //!   "live":3,"quarantined":null}],               (or the patch that owes its clean-up)
 //!  "types":[
 //!  {"id":7,"live":3,"bytes":24,"pending":0,"lines":4,"longest":0,"attic":0,
-//!   "splits":0,"generation":0}],
+//!   "splits":0,"merges":0,"generation":0}],
 //!  "hooks":[
 //!  {"slot":0,"function":"f","patch":"fix","state":7,"open":true}],
 //!  "calls":{"hit":1,"miss":2,"diverted":1},      (null without counters=1)
@@ -143,7 +143,7 @@ fn document(m: &mut Seq, control: &Control) -> fmt::Result {
             result = result.and_then(|()| {
                 list.push(format_args!(
                     "{{\"id\":{},\"live\":{},\"bytes\":{},\"pending\":{},\"lines\":{},\
-                     \"longest\":{},\"attic\":{},\"splits\":{},\"generation\":{}}}",
+                     \"longest\":{},\"attic\":{},\"splits\":{},\"merges\":{},\"generation\":{}}}",
                     table.id(),
                     s.live,
                     s.bytes,
@@ -152,6 +152,7 @@ fn document(m: &mut Seq, control: &Control) -> fmt::Result {
                     s.longest,
                     s.attic,
                     s.splits,
+                    s.merges,
                     s.generation
                 ))
             });

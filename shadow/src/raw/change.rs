@@ -330,9 +330,8 @@ impl<P: Platform> Body<P> {
             match Self::leave_lane(&lines, hash, entry) {
                 Leave::Left => {
                     lines.count_down();
-                    let depth = lines.depth;
                     // SAFETY: the caller's contract, or the stay.
-                    while unsafe { self.finish_ancestors(core, hash, depth) } {
+                    while unsafe { self.finish_before(core, hash, &lines) } {
                         guard = stay.breathe(guard);
                     }
                     return;

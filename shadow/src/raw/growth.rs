@@ -14,18 +14,19 @@
 use super::body::{Body, MAX_DEPTH, low_bits};
 use super::entry::Entry;
 use super::line::Head;
-use super::segment::{Heirs, LINES, Lines, Present, ROOT_LINES, Segment};
+use super::seats::Present;
+use super::segment::{Fate, Heirs, LINES, Lines, ROOT_LINES, Segment};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Platform};
 use crate::sync::Ordering;
 
 /// Taken lanes at which a segment is split: 4.2 of 7 in the mean, where one line
 /// in sixteen is full.
-const SPLIT_AT: usize = if crate::TINY { 2 } else { LINES * 42 / 10 };
+pub(super) const SPLIT_AT: usize = if crate::TINY { 2 } else { LINES * 42 / 10 };
 /// Nodes of the attic that a helper looks at, to see which heirs' lines still need
 /// it. If there are more (they pile up while there is no memory), the heirs take
 /// over what the frozen lines say.
-const LOOK: usize = if crate::TINY { 2 } else { 256 };
+pub(super) const LOOK: usize = if crate::TINY { 2 } else { 256 };
 /// Taken lanes at which the root becomes a segment.
 const ROOT_FULL: usize = if crate::TINY { 1 } else { ROOT_LINES * 5 };
 
@@ -75,8 +76,18 @@ impl<P: Platform> Body<P> {
     /// As [`get`](Self::get); the lines were found under the guard, and no ancestor
     /// of theirs is [unfinished](Self::unfinished).
     unsafe fn step(&self, lines: &Lines<P>, hash: u64, core: &Core<P>) -> bool {
-        let Some(heirs) = lines.heirs() else {
-            return false;
+        let heirs = match lines.fate() {
+            None => return false,
+            Some(Fate::Heirs(heirs)) => heirs,
+            // SAFETY: the lines keep what they were joined to.
+            Some(Fate::Merge(merge)) => match unsafe { merge.as_ref() }.apart(lines) {
+                Some(heirs) => heirs,
+                None => {
+                    // SAFETY: the caller's contract.
+                    unsafe { self.step_merge(merge, core) };
+                    return true;
+                }
+            },
         };
         let done = lines.done();
         if done == 0 {
@@ -114,10 +125,38 @@ impl<P: Platform> Body<P> {
     /// As [`get`](Self::get), or a reservation keeps the body and the caller holds any
     /// guard.
     pub(super) unsafe fn help(&self, core: &Core<P>, hash: u64) -> bool {
-        let lines = self.lines(hash);
-        let first = self.unfinished(hash, lines.depth);
-        // SAFETY: the caller's contract, and the ancestors come first.
-        unsafe { self.step(&first.unwrap_or(lines), hash, core) }
+        loop {
+            let lines = self.lines(hash);
+            let Some(first) = self.before(hash, &lines) else {
+                // SAFETY: the caller's contract, and what comes first is finished.
+                return unsafe { self.step(&lines, hash, core) };
+            };
+            // SAFETY: as above. If it has no heirs, it is no longer what comes first.
+            if unsafe { self.step(&first, low_bits(hash, lines.depth) as u64, core) } {
+                return true;
+            }
+        }
+    }
+
+    /// The first of the replacements that are not finished and by which these lines came to
+    /// be found. (Its hash is that of the lines as far as they share it, and then 0: it may
+    /// be the lower half of what was merged.)
+    fn before(&self, hash: u64, lines: &Lines<P>) -> Option<Lines<P>> {
+        self.unfinished(hash, lines.depth)
+            .or_else(|| self.displaced(lines, hash))
+    }
+
+    /// What stands in the own slot of lines that were found by an alias: it is being
+    /// replaced by them.
+    fn displaced(&self, lines: &Lines<P>, hash: u64) -> Option<Lines<P>> {
+        // Acquire: pairs with the release in `publish`.
+        let own = self
+            .slot(low_bits(hash, lines.depth))?
+            .load(Ordering::Acquire);
+        let (segment, depth) = Self::untagged(own);
+        // SAFETY: found in the directory under the caller's guard.
+        (!segment.is_null() && segment != lines.segment())
+            .then(|| unsafe { Lines::of_segment(segment, depth) })
     }
 
     /// [`help`](Self::help) to the end, a guard for each step.
@@ -149,15 +188,17 @@ impl<P: Platform> Body<P> {
         })
     }
 
-    /// A step towards finishing what is [unfinished](Self::unfinished); false when
-    /// nothing is.
+    /// A step towards finishing the replacements that came before these lines; false when
+    /// there is none: nobody who begins to look from now on meets what they replaced.
     ///
     /// # Safety
     /// As [`help`](Self::help).
-    pub(super) unsafe fn finish_ancestors(&self, core: &Core<P>, hash: u64, depth: u32) -> bool {
-        self.unfinished(hash, depth)
-            // SAFETY: the caller's contract; the first of them has none above it.
-            .is_some_and(|lines| unsafe { self.step(&lines, hash, core) })
+    pub(super) unsafe fn finish_before(&self, core: &Core<P>, hash: u64, lines: &Lines<P>) -> bool {
+        self.before(hash, lines)
+            // SAFETY: the caller's contract; the first of them has none before it.
+            .is_some_and(|first| unsafe {
+                self.step(&first, low_bits(hash, lines.depth) as u64, core)
+            })
     }
 
     /// Puts the heirs into the directory, in place of the lines.
@@ -174,21 +215,27 @@ impl<P: Platform> Body<P> {
         if depth == 0 {
             self.set_near();
         }
-        let mut heir_depth = depth;
+        let old = lines.segment();
+        let expected = if old.is_null() {
+            old
+        } else {
+            old.map_addr(|a| a | depth as usize)
+        };
+        let heir_depth = depth + u32::from(!heirs.second.is_null());
+        let [heir, second_heir] =
+            [heirs.first, heirs.second].map(|it| it.map_addr(|a| a | heir_depth as usize));
         if !heirs.second.is_null() {
-            heir_depth += 1;
-            let heir = heirs.second.map_addr(|a| a | heir_depth as usize);
             let Some(second) = self.slot(index | 1 << depth) else {
                 debug_assert!(false, "the proposer made this page too");
                 return;
             };
             // Release: publishes the heir's lines. Relaxed on failure: it was
-            // published already.
+            // published already, or there is an alias of the old one.
             let _ = second.compare_exchange(
                 core::ptr::null_mut(),
-                heir,
+                second_heir,
                 Ordering::Release,
-                Ordering::Relaxed, // published already
+                Ordering::Relaxed, // published already, or an alias
             );
             // Release: pairs with the acquire in `mask_now`: `near` is set. Relaxed on failure:
             // another helper raised it. Either way this thread knows the new mask, so who
@@ -200,14 +247,14 @@ impl<P: Platform> Body<P> {
                 Ordering::Relaxed, // raised by another helper
             );
         }
-        let old = lines.segment();
-        let expected = if old.is_null() {
-            old
-        } else {
-            old.map_addr(|a| a | depth as usize)
-        };
-        let heir = heirs.first.map_addr(|a| a | heir_depth as usize);
-        // Release: as above, and after the two steps above.
+        self.replace_aliases(index, depth, lines.reach(), &[expected], |at| {
+            if heir_depth != depth && at >> depth & 1 == 1 {
+                second_heir
+            } else {
+                heir
+            }
+        });
+        // Release: as above, and after the steps above.
         let published = first
             .compare_exchange(expected, heir, Ordering::Release, Ordering::Relaxed)
             .is_ok();
@@ -219,6 +266,10 @@ impl<P: Platform> Body<P> {
             );
             core.count_split();
             core.platform().on_split(core.id());
+            if let Some(Fate::Merge(merge)) = lines.fate() {
+                // SAFETY: the lines keep it.
+                unsafe { merge.as_ref() }.note_published(heirs.first);
+            }
             if !old.is_null() {
                 // SAFETY: we took it out of the directory, and no older segment leads
                 // to it any more: its ancestors are finished.
@@ -268,7 +319,7 @@ impl<P: Platform> Body<P> {
             let lines = self.lines(hash);
             // Relaxed: a look; the insertion looks anew.
             let head = Head(lines.line(hash).head.load(Ordering::Relaxed));
-            return lines.heirs().is_some() || !head.is_worn();
+            return lines.fate().is_some() || !head.is_worn();
         };
         let guard = platform.pin();
         let lines = self.lines(hash);

@@ -365,7 +365,7 @@ impl<P: Platform> Core<P> {
                 return Progress::More;
             }
         }
-        if core.shrink() == Progress::More {
+        if core.tidy() == Progress::More {
             return Progress::More;
         }
         // AcqRel: pairs with the exchange in `queue_round`. Acquire, the second time:

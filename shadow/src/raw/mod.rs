@@ -23,7 +23,8 @@
 //! a frozen line helps, and every step is one CAS from a value that never comes
 //! back, so helpers may be late. Entries never move (G4), only references to them.
 //! Without memory nothing is split, and the attic takes what does not fit. A type that
-//! has been emptied gives its lines back: [`shrink`].
+//! has been emptied gives its lines back: [`shrink`]. Of one that is nearly so, two segments
+//! become one: [`merge`].
 //!
 //! # One variable an object
 //! Two insertions of one object meet in the head of its line: each looks through
@@ -52,11 +53,13 @@ mod insert;
 mod limbo;
 mod line;
 mod list;
+mod merge;
 mod seats;
 mod segment;
 mod shrink;
 mod sizes;
 mod stripes;
+mod tidy;
 mod type_core;
 mod walk;
 

@@ -2,8 +2,8 @@
 //! being replaced: a function of the frozen lines alone, so that all helpers agree.
 
 use super::entry::{Entry, Header};
-use super::line::{Block, Head, LANES, Line, fingerprint, guest};
-use super::segment::{GROUP, LINES, ROOT_LINES};
+use super::line::{ATTIC, Block, Head, LANES, Line, fingerprint, guest};
+use super::segment::{GROUP, LINES, Lines, ROOT_LINES, line_of};
 use super::type_core::Core;
 use crate::platform::Platform;
 use crate::sync::Ordering;
@@ -16,10 +16,10 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// The lanes of a group, or of a root.
+    /// The lanes of a group of each of two segments, or of a root.
     const MOST: usize = LANES
-        * if GROUP > ROOT_LINES {
-            GROUP
+        * if 2 * GROUP > ROOT_LINES {
+            2 * GROUP
         } else {
             ROOT_LINES
         };
@@ -34,7 +34,7 @@ impl Standing {
     /// Has the entries of these lines instead.
     ///
     /// # Safety
-    /// The lines are a group or a root, frozen and protected.
+    /// The lines are a group, one of each of two segments, or a root, frozen and protected.
     pub(super) unsafe fn read<'a, P: Platform>(
         &mut self,
         lines: impl Iterator<Item = Line<'a>>,
@@ -163,5 +163,36 @@ impl<'a> Seats<'a> {
             total += self.taken[seat];
         }
         total
+    }
+}
+
+/// Which of the heirs' lines the attic has entries for.
+pub(super) struct Present([[bool; LINES]; 2]);
+
+impl Present {
+    pub(super) fn none() -> Self {
+        Self([[false; LINES]; 2])
+    }
+
+    pub(super) fn note(&mut self, hash: u64, depth: u32, split: bool) {
+        let half = if split {
+            (hash >> depth & 1) as usize
+        } else {
+            0
+        };
+        self.0[half][line_of(hash)] = true;
+    }
+
+    /// Whatever the frozen lines say: an heir's line has entries of one of them only.
+    pub(super) fn inherit<P: Platform>(&mut self, from: &Lines<P>) {
+        for at in 0..LINES {
+            if from.has_attic_at(at) {
+                self.0.iter_mut().for_each(|half| half[at] = true);
+            }
+        }
+    }
+
+    pub(super) fn bit(&self, half: usize, at: usize) -> u64 {
+        if self.0[half][at] { ATTIC } else { 0 }
     }
 }

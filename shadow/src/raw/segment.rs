@@ -9,6 +9,8 @@
 //!  (two: a split;     (by helpers, in any order and number)    (body)
 //!   one: a renewal)
 //! ```
+//! (Two segments that have one heir: [`merge`](super::merge).)
+//!
 //! This goes in steps, so that no guard is held for all of it: `done` says how many
 //! are; the first freezes, each of the others fills the lines of a few groups, and the
 //! last publishes. All helpers compute the same lanes for an heir's lines, for they look
@@ -21,11 +23,12 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::blocks::{free_block, null};
-use super::line::{ATTIC, Block, FREEZE, Head, Line, Slots};
-use super::seats::{Seats, Standing};
+use super::line::{Block, FREEZE, Head, Line, Slots};
+use super::merge::Merge;
+use super::seats::{Present, Seats, Standing};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform, Progress};
-use crate::sync::{self, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{self, AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering};
 
 /// Lines of a segment; with the control, 16 KiB. Few under the checkers, and under loom
 /// one group, for it explores each step of each.
@@ -47,13 +50,15 @@ pub(super) struct Control<P: Platform> {
     link: Link,
     core: NonNull<Core<P>>,
     /// What replaces it: null, or the first heir, its address plus [`RENEWAL`]
-    /// if it is the only one.
+    /// if it is the only one, or a [`Merge`]'s plus [`MERGE`].
     heir: AtomicPtr<Segment<P>>,
     second: AtomicPtr<Segment<P>>,
     /// Taken lanes plus [`COUNT_ZERO`].
     count: AtomicUsize,
     /// Steps of its replacement that are done.
     done: AtomicUsize,
+    /// Slots of the directory below `1 << reach` may have it; set before it is agreed on.
+    reach: Cell<u32>,
 }
 
 /// No taken lane. Far from 0, for a removal may be counted before the insertion
@@ -62,11 +67,13 @@ const COUNT_ZERO: usize = 1 << 31;
 
 /// In `heir`: there is no second.
 const RENEWAL: usize = 1;
+/// In `heir`: it is a [`Merge`].
+const MERGE: usize = 2;
 
 /// Groups that one step fills.
 const STEP: usize = if crate::TINY { 1 } else { 4 };
 /// The last step: all of the groups are filled.
-const LAST: usize = (LINES / GROUP).div_ceil(STEP);
+pub(super) const LAST: usize = (LINES / GROUP).div_ceil(STEP);
 
 /// The slots come first, so that a lookup adds nothing to their address.
 #[repr(C)]
@@ -92,6 +99,12 @@ impl<P: Platform> Clone for Lines<P> {
 }
 impl<P: Platform> Copy for Lines<P> {}
 
+/// What becomes of lines that are being replaced.
+pub(super) enum Fate<P: Platform> {
+    Heirs(Heirs<P>),
+    Merge(NonNull<Merge<P>>),
+}
+
 /// Who inherits.
 pub(super) struct Heirs<P: Platform> {
     pub(super) first: *mut Segment<P>,
@@ -101,11 +114,17 @@ pub(super) struct Heirs<P: Platform> {
 
 /// The line of a segment that a hash belongs to: its top bits, scaled.
 #[inline]
-fn line_of(hash: u64) -> usize {
+pub(super) fn line_of(hash: u64) -> usize {
     (((hash >> 32) * LINES as u64) >> 32) as usize
 }
 
 impl<P: Platform> Control<P> {
+    /// The merge that a value of `heir` is.
+    fn merge(heir: *mut Segment<P>) -> Option<NonNull<Merge<P>>> {
+        let merge = heir.map_addr(|a| a & !MERGE).cast();
+        NonNull::new(merge).filter(|_| heir.addr() & MERGE != 0)
+    }
+
     /// # Safety
     /// `this` is valid for writes and nobody else's.
     pub(super) unsafe fn init(this: *mut Self, core: NonNull<Core<P>>) {
@@ -118,6 +137,7 @@ impl<P: Platform> Control<P> {
                 second: null(),
                 count: AtomicUsize::new(COUNT_ZERO),
                 done: AtomicUsize::new(0),
+                reach: Cell::new(0),
             });
         }
     }
@@ -172,8 +192,47 @@ impl<P: Platform> Segment<P> {
     /// # Safety
     /// So it is.
     pub(super) unsafe fn free(this: *mut Self, platform: &P) {
+        // SAFETY: the caller's contract: a merge that it is in is protected by it.
+        unsafe {
+            // Relaxed: alone.
+            let heir = (*this).control.heir.load(Ordering::Relaxed);
+            if let Some(merge) = Control::merge(heir) {
+                Merge::release(merge, platform);
+            }
+            free_block(this, platform);
+        }
+    }
+
+    /// Lets slots below `1 << reach` have a segment that nobody else has seen.
+    ///
+    /// # Safety
+    /// So it is.
+    pub(super) unsafe fn reach(this: *mut Self, reach: u32) {
         // SAFETY: the caller's contract.
-        unsafe { free_block(this, platform) }
+        unsafe { (*this).control.reach.set(reach) };
+    }
+
+    /// Joins a segment to a merge, unless something else is to become of it; whether it
+    /// is part of it now.
+    ///
+    /// # Safety
+    /// The segment is protected; the caller has a count of the merge's owners for it,
+    /// which it gives up if the answer is `Ok(true)`: it was the one to join it.
+    pub(super) unsafe fn join(this: *mut Self, merge: NonNull<Merge<P>>) -> Result<bool, ()> {
+        let tagged = merge.as_ptr().cast::<Self>().map_addr(|a| a | MERGE);
+        // SAFETY: the caller's contract. Release: pairs with the acquire in `fate`: what
+        // the merge says is visible. Relaxed on failure: only compared.
+        let joined = unsafe { &(*this).control.heir }.compare_exchange(
+            core::ptr::null_mut(),
+            tagged,
+            Ordering::Release,
+            Ordering::Relaxed, // only compared
+        );
+        match joined {
+            Ok(_) => Ok(true),
+            Err(other) if other == tagged => Ok(false),
+            Err(_) => Err(()),
+        }
     }
 
     /// Hands a replaced segment to the grace period.
@@ -251,7 +310,7 @@ impl<P: Platform> Lines<P> {
         self.len
     }
 
-    fn at(&self, at: usize) -> Line<'_> {
+    pub(super) fn at(&self, at: usize) -> Line<'_> {
         debug_assert!(at < self.len);
         // SAFETY: made of arrays of this length, which are protected.
         unsafe {
@@ -322,6 +381,12 @@ impl<P: Platform> Lines<P> {
     pub(super) fn propose(&self, heirs: &mut Heirs<P>, split: bool) {
         let control = self.control();
         let kind = if split { 0 } else { RENEWAL };
+        for (heir, split) in [(heirs.first, split), (heirs.second, true)] {
+            if !heir.is_null() {
+                // SAFETY: the proposer's own, so far.
+                unsafe { Segment::reach(heir, self.reach().max(self.depth + u32::from(split))) };
+            }
+        }
         // Release: pairs with `heirs`: the heirs' initial contents are visible to every
         // helper. Relaxed on failure: one bit of the other's is looked at.
         let first = control.heir.compare_exchange(
@@ -336,7 +401,7 @@ impl<P: Platform> Lines<P> {
             }
             Err(other) => other,
         };
-        if agreed.addr() & RENEWAL == 0 && !heirs.second.is_null() {
+        if agreed.addr() & (RENEWAL | MERGE) == 0 && !heirs.second.is_null() {
             // Release, Relaxed: as above.
             let second = control.second.compare_exchange(
                 core::ptr::null_mut(),
@@ -350,22 +415,30 @@ impl<P: Platform> Lines<P> {
         }
     }
 
-    /// The heirs, once both (or the only one) are agreed on.
-    pub(super) fn heirs(&self) -> Option<Heirs<P>> {
-        // Acquire, twice: pairs with `propose`.
+    /// What becomes of them, once that is agreed on: of a split, once both heirs are.
+    pub(super) fn fate(&self) -> Option<Fate<P>> {
+        // Acquire, twice: pairs with `propose`, and with `join`.
         let heir = self.control().heir.load(Ordering::Acquire);
-        let first = heir.map_addr(|a| a & !RENEWAL);
         if heir.is_null() {
             return None;
         }
-        if heir.addr() & RENEWAL != 0 {
-            return Some(Heirs {
-                first,
-                second: core::ptr::null_mut(),
-            });
+        if let Some(merge) = Control::merge(heir) {
+            return Some(Fate::Merge(merge));
         }
-        let second = self.control().second.load(Ordering::Acquire); // pairs with `propose`
-        (!second.is_null()).then_some(Heirs { first, second })
+        let first = heir.map_addr(|a| a & !RENEWAL);
+        let mut second = core::ptr::null_mut();
+        if heir.addr() & RENEWAL == 0 {
+            second = self.control().second.load(Ordering::Acquire); // pairs with `propose`
+            if second.is_null() {
+                return None;
+            }
+        }
+        Some(Fate::Heirs(Heirs { first, second }))
+    }
+
+    /// Slots of the directory below two to the power of this may have them.
+    pub(super) fn reach(&self) -> u32 {
+        self.control().reach.get()
     }
 
     /// Steps of the replacement that are done.
@@ -402,7 +475,7 @@ impl<P: Platform> Lines<P> {
     }
 
     /// The first lines of the groups that step `done` fills.
-    fn groups(done: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn groups(done: usize) -> impl Iterator<Item = usize> {
         let from = (done - 1) * STEP;
         (from..(from + STEP).min(LINES / GROUP)).map(|group| group * GROUP)
     }
@@ -426,6 +499,12 @@ impl<P: Platform> Lines<P> {
         })
     }
 
+    /// Whether the attic may have entries of a segment's line `at`; of frozen lines.
+    pub(super) fn has_attic_at(&self, at: usize) -> bool {
+        // Relaxed: frozen; `freeze` acquired it.
+        Head(self.at(at >> self.shift()).head.load(Ordering::Relaxed)).has_attic()
+    }
+
     /// Fills the heirs' lines of step `done` from the frozen ones, for which the attic has
     /// what is said (or nothing); the lanes taken in each heir.
     ///
@@ -444,6 +523,33 @@ impl<P: Platform> Lines<P> {
         // A renewal has one, whose lines get all.
         let second = second.map(|heir| &heir.lines);
         let bit = if second.is_some() { 1 << self.depth } else { 0 };
+        let from = |group| self.sources(group).map(|at| self.at(at));
+        // SAFETY: the caller's contract.
+        unsafe {
+            Self::seat(
+                [first, second.unwrap_or(first)],
+                bit,
+                from,
+                core,
+                attic,
+                done,
+            )
+        }
+    }
+
+    /// Fills the lines of step `done` in both halves (or in one, if no `bit` of the hash
+    /// tells them apart) with what stands in the lines `from`, by groups.
+    ///
+    /// # Safety
+    /// These lines are frozen and protected.
+    pub(super) unsafe fn seat<'a, I: Iterator<Item = Line<'a>>>(
+        heirs: [&Block<LINES>; 2],
+        bit: u64,
+        from: impl Fn(usize) -> I,
+        core: &Core<P>,
+        attic: Option<&Present>,
+        done: usize,
+    ) -> [usize; 2] {
         let mut totals = [0; 2];
         let mut standing = Standing::none();
         for group in Self::groups(done) {
@@ -451,12 +557,11 @@ impl<P: Platform> Lines<P> {
                 let at = line_of(hash).wrapping_sub(group);
                 (at < GROUP).then_some((usize::from(hash & bit != 0), at))
             };
-            let from = self.sources(group).map(|at| self.at(at));
             // SAFETY: the caller's contract.
-            unsafe { standing.read(from, core) };
-            let mut seats = Seats::new([first, second.unwrap_or(first)], group);
+            unsafe { standing.read(from(group), core) };
+            let mut seats = Seats::new(heirs, group);
             seats.seat_all(&mut standing, wanted);
-            let halves = if second.is_some() { 2 } else { 1 };
+            let halves = if bit == 0 { 1 } else { 2 };
             for (half, total) in totals.iter_mut().enumerate().take(halves) {
                 *total += seats.fill(half, |at| attic.map_or(0, |attic| attic.bit(half, at)));
             }
@@ -478,38 +583,5 @@ impl<P: Platform> Heirs<P> {
                 heir.control.count.fetch_add(total, Ordering::Relaxed);
             }
         }
-    }
-}
-
-/// Which of the heirs' lines the attic has entries for.
-pub(super) struct Present([[bool; LINES]; 2]);
-
-impl Present {
-    pub(super) fn none() -> Self {
-        Self([[false; LINES]; 2])
-    }
-
-    pub(super) fn note(&mut self, hash: u64, depth: u32, split: bool) {
-        let half = if split {
-            (hash >> depth & 1) as usize
-        } else {
-            0
-        };
-        self.0[half][line_of(hash)] = true;
-    }
-
-    /// Whatever the frozen lines say: an heir's line has entries of one of them only.
-    pub(super) fn inherit<P: Platform>(&mut self, from: &Lines<P>) {
-        for at in 0..LINES {
-            let line = from.at(at >> from.shift());
-            // Relaxed: frozen; `freeze` acquired it.
-            if Head(line.head.load(Ordering::Relaxed)).has_attic() {
-                self.0.iter_mut().for_each(|half| half[at] = true);
-            }
-        }
-    }
-
-    fn bit(&self, half: usize, at: usize) -> u64 {
-        if self.0[half][at] { ATTIC } else { 0 }
     }
 }

@@ -39,7 +39,7 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 const ASKED: usize = CLOSED >> 1;
 /// In a counter: the users.
 const USERS: usize = ASKED - 1;
-/// Segments that an empty type may have and keep.
+/// Segments that an empty type, which never split one, may have and keep.
 const KEPT: usize = if crate::TINY { 0 } else { 1 };
 
 /// The phase's low bits; the attempts are above.
@@ -292,8 +292,9 @@ impl<P: Platform> Core<P> {
         let pointer = body;
         // SAFETY: loaded under the guard.
         let body = unsafe { body.as_ref() };
-        // Relaxed: a hint.
-        if body.segments.load(Ordering::Relaxed) <= KEPT {
+        // Relaxed: hints. (What was merged has a mask, though it may have one segment.)
+        let split = body.mask.load(Ordering::Relaxed) != 0;
+        if !split && body.segments.load(Ordering::Relaxed) <= KEPT {
             return self.shrinking.rest();
         }
         // Before anything is looked at: whoever takes the reason of a refusal away after
@@ -306,7 +307,7 @@ impl<P: Platform> Core<P> {
         let under_way = under_way.filter(|it| it.body == pointer && body.busy.is_at(it.phase));
         let mut attempt = match under_way {
             Some(attempt) => attempt,
-            None if self.has_entries() => {
+            None if self.entries() != 0 => {
                 if self.shrinking.asked.take() {
                     body.busy.unask();
                 }
@@ -363,7 +364,7 @@ impl<P: Platform> Core<P> {
         fence(Ordering::SeqCst);
         // Relaxed: ordered by the fence.
         let declined = self.shrinking.look.load(Ordering::Relaxed) == DECLINED;
-        if declined && !self.has_entries() && self.body_now().is_some() {
+        if declined && self.entries() == 0 && self.body_now().is_some() {
             self.look_again();
         }
     }

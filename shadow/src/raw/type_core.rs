@@ -18,6 +18,7 @@ use super::line::Search;
 use super::shrink::Shrinking;
 use super::sizes::Sizes;
 use super::stripes::Stripes;
+use super::tidy::Merging;
 use crate::error::OutOfMemory;
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -45,6 +46,8 @@ pub struct Stats {
     pub attic: usize,
     /// How often lines were replaced (a segment split or renewed), in all.
     pub splits: usize,
+    /// How often two segments that were nearly empty became one, in all.
+    pub merges: usize,
 }
 
 /// The bits of a seed. The low half would break up what the multiplication makes of
@@ -72,10 +75,12 @@ pub(crate) struct Core<P: Platform> {
     handles: AtomicUsize,
     owners: AtomicUsize,
     splits: AtomicUsize,
+    merges: AtomicUsize,
     generation: AtomicUsize,
     pub(super) sizes: Sizes,
     pub(super) limbo: Limbo,
     pub(super) shrinking: Shrinking<P>,
+    pub(super) merging: Merging<P>,
     counts: Stripes<Counts>,
 }
 
@@ -112,10 +117,12 @@ impl<P: Platform> Core<P> {
             (&raw mut (*core).handles).write(AtomicUsize::new(1));
             (&raw mut (*core).owners).write(AtomicUsize::new(1));
             (&raw mut (*core).splits).write(AtomicUsize::new(0));
+            (&raw mut (*core).merges).write(AtomicUsize::new(0));
             (&raw mut (*core).generation).write(AtomicUsize::new(0));
             (&raw mut (*core).sizes).write(Sizes::new());
             (&raw mut (*core).limbo).write(Limbo::new(default_dtor));
             (&raw mut (*core).shrinking).write(Shrinking::new());
+            (&raw mut (*core).merging).write(Merging::new());
             Stripes::init_with(&raw mut (*core).counts, || Counts {
                 entries: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
@@ -187,6 +194,11 @@ impl<P: Platform> Core<P> {
     pub(super) fn count_split(&self) {
         // Relaxed: a statistic.
         self.splits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_merge(&self) {
+        // Relaxed: a statistic.
+        self.merges.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An entry was made.
@@ -304,9 +316,9 @@ impl<P: Platform> Core<P> {
             .is_ok()
     }
 
-    /// Whether there are entries, live or pending; about.
-    pub(super) fn has_entries(&self) -> bool {
-        self.sum(|counts| &counts.entries) != 0
+    /// How many entries there are, live or pending; about.
+    pub(super) fn entries(&self) -> usize {
+        self.sum(|counts| &counts.entries)
     }
 
     /// Frees the variable of `obj`; the type's destructor runs after the grace
@@ -399,7 +411,7 @@ impl<P: Platform> Core<P> {
                 line = unsafe { body.for_lines_from(prefix, from, f) };
             } else {
                 // SAFETY: as above.
-                at = unsafe { body.for_each_from(prefix, f) };
+                at = unsafe { body.for_each_from(self, prefix, f) };
                 line = sliced.then_some(0);
             }
         }
@@ -413,11 +425,12 @@ impl<P: Platform> Core<P> {
         let seen = unsafe { body.map(|body| body.counts()) }.unwrap_or_default();
         // SAFETY: as above.
         let longest = unsafe { body.map_or(0, |body| body.longest()) };
-        let entries = self.sum(|counts| &counts.entries);
+        let entries = self.entries();
         Stats {
             pending: entries.saturating_sub(seen.live),
             bytes: self.sum(|counts| &counts.bytes),
             splits: self.splits.load(Ordering::Relaxed), // a statistic
+            merges: self.merges.load(Ordering::Relaxed), // a statistic
             generation: self.generation.load(Ordering::Relaxed), // a statistic
             longest,
             ..seen

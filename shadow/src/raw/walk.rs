@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 
 use super::batch::prefetch;
 use super::blocks::free_block;
-use super::body::Body;
+use super::body::{Body, low_bits};
 use super::entry::{Dtor, Entry};
 use super::line::{Head, Line, is_entry};
 use super::segment::{LINES, Lines, Segment};
@@ -95,18 +95,25 @@ impl<P: Platform> Body<P> {
 
     /// Calls `f` for each live entry of the segment that has the hash `at`, bits
     /// reversed; where the next one begins. A segment that is split between two
-    /// calls is seen whole, before or after.
+    /// calls is seen whole, before or after; of one that was merged with what was
+    /// seen, the rest.
     ///
     /// # Safety
     /// As [`get`](Self::get).
     pub(super) unsafe fn for_each_from(
         &self,
+        core: &Core<P>,
         at: u64,
         f: &mut dyn FnMut(usize, NonNull<u8>),
     ) -> Option<u64> {
-        let mut f = |entry: Entry| Self::if_live(entry, f);
         let hash = at.reverse_bits();
         let lines = self.lines(hash);
+        let merged = low_bits(hash, lines.depth) as u64 != hash;
+        let mut f = |entry: Entry| {
+            if !merged || core.hash(entry.obj()).reverse_bits() >= at {
+                Self::if_live(entry, f);
+            }
+        };
         // SAFETY: the caller's contract.
         unsafe {
             if at == 0
@@ -205,9 +212,11 @@ impl<P: Platform> Body<P> {
                 let tagged = (*this)
                     .slot(slot)
                     .map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed)); // alone
-                let (segment, _) = Self::untagged(tagged);
+                let (segment, depth) = Self::untagged(tagged);
                 let mut next = (slot + 1, 0);
-                if !segment.is_null() {
+                if slot >> depth != 0 {
+                    // Null, or an alias of a slot before.
+                } else if !segment.is_null() {
                     let end = LINES.min(line + SLICE_LINES);
                     let lines = |lines: Range<usize>| lines.map(|at| (*segment).lines.line(at));
                     // A slice is asked for before the one before it is destroyed, so

@@ -1,0 +1,269 @@
+//! Tidying: what a round of a type's limbo does beside destroying entries. A type that
+//! is empty gives its lines back ([`shrink`](super::shrink)), one that is nearly so has its
+//! segments merged ([`merge`](super::merge)), a pair and a step at a time.
+//!
+//! ```text
+//!  few entries for so many segments? -> a pass: slots of the directory, in order
+//!     -> a pair that is worth it -> memory -> proposed -> helped to its end -> looked at again
+//! ```
+//! A pass that ends is not repeated before half of the entries have gone, or segments have
+//! come. One that finds no memory ends too, and the next round begins another.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use super::body::{Body, low_bits};
+use super::growth::SPLIT_AT;
+use super::merge::Merge;
+use super::segment::{Lines, Segment};
+use super::type_core::Core;
+use crate::platform::{AllocFlags, Platform, Progress};
+use crate::sync::{Cell, Ordering};
+
+/// Taken lanes of two segments together up to which they are merged: the heir has to
+/// triple before it is split again, so a type that swings does not thrash.
+const MERGE_AT: usize = if crate::TINY { 1 } else { SPLIT_AT / 3 };
+/// Entries for each segment, in the mean, below which a type is looked through.
+const SPARSE: usize = if crate::TINY { 1 } else { SPLIT_AT / 4 };
+/// log2 of the slots that may have one segment: so many exchanges publish it.
+const ALIASES: u32 = if crate::TINY { 3 } else { 8 };
+/// Slots of the directory that one call looks at.
+const SLICE: usize = if crate::TINY { 1 } else { 32 };
+
+/// The hash by which a merge is counted as a user of its body: any will do.
+const RESERVED: u64 = 0;
+
+/// Memory for a merge.
+struct Room<P: Platform> {
+    note: NonNull<u8>,
+    heirs: [*mut Segment<P>; 2],
+}
+
+/// A way through a directory.
+struct Pass<P: Platform> {
+    body: NonNull<Body<P>>,
+    /// The slot to look at next.
+    slot: usize,
+    /// A merge that was proposed, by the slots of the two; a reservation keeps the body.
+    under_way: Option<[u64; 2]>,
+}
+
+/// What a type knows of its merging; whoever reclaims for the type is alone with it.
+pub(super) struct Merging<P: Platform> {
+    pass: Cell<Option<Pass<P>>>,
+    /// Entries and segments at the end of the last pass.
+    last: Cell<(usize, usize)>,
+    /// Whether it merges. (A model says so that is about it: the others are long enough.)
+    allowed: Cell<bool>,
+}
+
+impl<P: Platform> Merging<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            pass: Cell::new(None),
+            last: Cell::new((usize::MAX, 0)),
+            allowed: Cell::new(!cfg!(loom)),
+        }
+    }
+}
+
+impl<P: Platform> Core<P> {
+    /// A step of giving back what the type does not need; `More` if there is another one.
+    ///
+    /// Only for whoever reclaims for the type.
+    pub(super) fn tidy(&self) -> Progress {
+        let pass = self.merging.pass.take();
+        let under_way = pass.as_ref().is_some_and(|pass| pass.under_way.is_some());
+        self.merging.pass.set(pass);
+        // (A merge uses the body, which is not shrunk before it is done.)
+        if !under_way && self.shrink() == Progress::More {
+            return Progress::More;
+        }
+        self.merge()
+    }
+
+    /// A step of merging what is nearly empty; `More` if there is another one. Costs at
+    /// most two segments and the note of a merge, and puts it off without memory.
+    fn merge(&self) -> Progress {
+        let pass = self.merging.pass.take();
+        if let Some(Pass {
+            body,
+            slot,
+            under_way: Some(both),
+        }) = pass
+        {
+            // SAFETY: the reservation keeps it.
+            let used = unsafe { body.as_ref() };
+            let guard = self.platform().pin();
+            // SAFETY: as above, and the guard.
+            let more = both.iter().any(|&hash| unsafe { used.help(self, hash) });
+            drop(guard);
+            if !more {
+                used.busy.settle(RESERVED, self);
+            }
+            self.merging.pass.set(Some(Pass {
+                body,
+                slot,
+                under_way: more.then_some(both),
+            }));
+            return Progress::More;
+        }
+        let guard = self.platform().pin();
+        let Some(pointer) = self.body_now() else {
+            return Progress::Done;
+        };
+        // SAFETY: loaded under the guard.
+        let body = unsafe { pointer.as_ref() };
+        let pass = pass.filter(|pass| pass.body == pointer);
+        if pass.is_none() && !self.is_sparse(body) {
+            return Progress::Done;
+        }
+        let mut slot = pass.map_or(0, |pass| pass.slot);
+        // Relaxed: what is younger is not looked at.
+        let end = body.mask.load(Ordering::Relaxed) + 1;
+        let looked_at = slot..end.min(slot + SLICE);
+        let found = looked_at.clone().find(|&at| body.pair(at).is_some());
+        slot = found.unwrap_or(looked_at.end);
+        if found.is_none() && slot == end {
+            // Relaxed: a hint.
+            let segments = body.segments.load(Ordering::Relaxed);
+            self.merging.last.set((self.entries(), segments));
+            return Progress::Done;
+        }
+        let mut under_way = None;
+        if let Some(at) = found {
+            if !body.busy.reserve(RESERVED) {
+                return Progress::Done;
+            }
+            drop(guard);
+            let Some(room) = body.room(self) else {
+                // The next round looks again.
+                body.busy.settle(RESERVED, self);
+                return Progress::Done;
+            };
+            under_way = body.propose_merge(self, at, room);
+            if under_way.is_none() {
+                body.busy.settle(RESERVED, self);
+                slot += 1;
+            }
+        }
+        self.merging.pass.set(Some(Pass {
+            body: pointer,
+            slot,
+            under_way,
+        }));
+        Progress::More
+    }
+
+    /// Lets a model's type merge.
+    #[cfg(loom)]
+    pub(crate) fn let_merge(&self) {
+        self.merging.allowed.set(true);
+    }
+
+    /// Whether a pass may find something: there are few entries for so many segments, and
+    /// since the last one half of the entries went, or segments came.
+    fn is_sparse(&self, body: &Body<P>) -> bool {
+        // Relaxed: a hint.
+        let segments = body.segments.load(Ordering::Relaxed);
+        let entries = self.entries();
+        let (last, then) = self.merging.last.get();
+        self.merging.allowed.get()
+            && segments > 1
+            && entries < segments * SPARSE
+            && (entries <= last / 2 || segments > then)
+    }
+}
+
+impl<P: Platform> Body<P> {
+    /// What stands in a slot by itself, and not as an alias.
+    fn at_home(&self, index: usize) -> Option<Lines<P>> {
+        // Acquire: pairs with the release in `publish`.
+        let (segment, depth) = Self::untagged(self.slot(index)?.load(Ordering::Acquire));
+        // SAFETY: found in the directory under the caller's guard.
+        (!segment.is_null() && index >> depth == 0)
+            .then(|| unsafe { Lines::of_segment(segment, depth) })
+    }
+
+    /// The buddies of the slot's segment that are worth a merge, and the depth and slot of
+    /// the heir.
+    fn pair(&self, index: usize) -> Option<([Lines<P>; 2], u32, usize)> {
+        let depth = self.at_home(index)?.depth.checked_sub(1)?;
+        let index = low_bits(index as u64, depth);
+        let both = [self.at_home(index)?, self.at_home(index | 1 << depth)?];
+        let [lower, upper] = both;
+        let alike = lower.depth == depth + 1 && upper.depth == depth + 1;
+        let few = lower.count() + upper.count() <= MERGE_AT;
+        let near = lower.reach().max(upper.reach()) - depth <= ALIASES;
+        (alike && few && near && lower.fate().is_none() && upper.fate().is_none())
+            .then_some((both, depth, index))
+    }
+
+    /// Memory for a merge: all of it, or none.
+    fn room(&self, core: &Core<P>) -> Option<Room<P>> {
+        let (platform, flags) = (core.platform(), AllocFlags::default());
+        let note = platform.alloc_zeroed(Layout::new::<Merge<P>>(), flags)?;
+        // SAFETY: the core outlives its body.
+        match [(); 2].map(|()| unsafe { Segment::new(self.core, flags) }) {
+            [Some(first), Some(second)] => Some(Room {
+                note,
+                heirs: [first, second],
+            }),
+            some => {
+                // SAFETY: nobody has seen them.
+                unsafe { Self::give_back(note, some.into_iter().flatten(), platform) };
+                None
+            }
+        }
+    }
+
+    /// # Safety
+    /// They came from [`room`](Self::room), and nobody else has seen them.
+    unsafe fn give_back(
+        note: NonNull<u8>,
+        heirs: impl IntoIterator<Item = *mut Segment<P>>,
+        platform: &P,
+    ) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            platform.dealloc(note, Layout::new::<Merge<P>>());
+            for heir in heirs {
+                Segment::free(heir, platform);
+            }
+        }
+    }
+
+    /// Agrees on a merge of the pair of a slot, as far as its lower segment goes; the
+    /// slots of both.
+    ///
+    /// Under no guard; `busy` keeps the body.
+    fn propose_merge(&self, core: &Core<P>, at: usize, room: Room<P>) -> Option<[u64; 2]> {
+        let platform = core.platform();
+        let guard = platform.pin();
+        let Some((both, depth, index)) = self.pair(at) else {
+            drop(guard);
+            // SAFETY: nobody has seen them.
+            unsafe { Self::give_back(room.note, room.heirs, platform) };
+            return None;
+        };
+        let [lower, upper] = both;
+        let merge = room.note.cast::<Merge<P>>();
+        // SAFETY: fresh memory of this layout; heirs that nobody has seen.
+        unsafe {
+            Segment::reach(room.heirs[0], lower.reach().max(upper.reach()));
+            Segment::reach(room.heirs[1], upper.reach());
+            merge.write(Merge::new([&lower, &upper], index, room.heirs));
+        }
+        // SAFETY: found in the directory under the guard, and counted.
+        let joined = unsafe { Segment::join(lower.segment(), merge) } == Ok(true);
+        drop(guard);
+        // SAFETY: our own count, and that of the lower segment if it was not joined.
+        unsafe {
+            if !joined {
+                Merge::release(merge, platform);
+            }
+            Merge::release(merge, platform);
+        }
+        joined.then_some([index as u64, (index | 1 << depth) as u64])
+    }
+}
