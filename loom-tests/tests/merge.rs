@@ -194,3 +194,63 @@ fn g9_merge_against_splits() {
     let both = TOGETHER.load(Relaxed) && APART.load(Relaxed);
     assert!(!ended || both, "some are merged before, and some are not");
 }
+
+/// The two have more entries than one segment has lanes by the time they are frozen: each is
+/// renewed.
+#[test]
+fn g9_merge_that_does_not_fit() {
+    static APART: AtomicBool = AtomicBool::new(false);
+    let ended = explore("merge | allocs that do not fit", deep(1, 2), || {
+        with_table(|table| {
+            about_to_merge(table, lower(0), lower(1));
+            let before = table.stats().splits;
+            let new = [upper(0), upper(1), lower(2), lower(3)];
+            while_merged(table, lower(1), move |t| {
+                for obj in new {
+                    assert!(Payload::put(t, obj, 3));
+                }
+            });
+            for obj in new {
+                assert_eq!(Payload::look(table, obj), Some(3));
+            }
+            assert_eq!(Payload::look(table, lower(0)), Some(1));
+            let stats = table.stats();
+            if stats.merges == 0 && stats.splits >= before + 2 {
+                APART.store(true, Relaxed);
+            }
+        });
+    });
+    assert!(!ended || APART.load(Relaxed), "both are renewed");
+}
+
+/// G6: a segment of which four slots lead to one is split, and its heir too: each has the
+/// aliases that are its own.
+#[test]
+fn g6_get_against_splits_of_what_was_merged() {
+    explore("get | alloc with splits of the merged", Some(2), || {
+        with_table(|table| {
+            let of = |low: u64, n: usize| objects(move |hash| hash & 3 == low).nth(n).unwrap();
+            for low in 0..4 {
+                for n in 0..2 {
+                    assert!(Payload::put(table, of(low, n), low));
+                }
+            }
+            assert!(table.stats().lines >= 6, "three segments or four");
+            table.let_merge();
+            for (low, n) in (0..4).flat_map(|low| [(low, 0), (low, 1)]) {
+                assert!((low, n) == (3, 0) || free(table, of(low, n)));
+            }
+            assert_eq!(table.stats().lines, 2, "one segment is left");
+            let looks = spawn(table, move |t| Payload::look(t, of(3, 0)));
+            for n in 1..4 {
+                assert!(Payload::put(table, of(3, n), 4));
+            }
+            assert_eq!(looks.join().unwrap(), Some(3), "always there");
+            for n in 1..4 {
+                assert_eq!(Payload::look(table, of(3, n)), Some(4));
+            }
+            assert_eq!(Payload::look(table, of(3, 0)), Some(3));
+            assert_eq!(walk(table).len(), 4);
+        });
+    });
+}
