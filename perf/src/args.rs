@@ -65,7 +65,8 @@ pub(crate) struct Gate {
     /// A record; without it, what the benchmarks left behind is read.
     pub(crate) record: Option<PathBuf>,
     /// Measure this commit and HEAD, here and now, and judge HEAD by it: for
-    /// machines that have no baseline of their own. What is built is kept in
+    /// machines that have no baseline of their own. If it has gone on since HEAD
+    /// left it, the commit where they parted is measured. What is built is kept in
     /// --target-dir, if one is named.
     #[arg(long, value_name = "COMMIT", conflicts_with_all = ["record", "baselines", "accept"])]
     pub(crate) against: Option<String>,

@@ -72,10 +72,20 @@ fn judge(args: args::Gate) -> Result<Outcome> {
     Ok(verdict.outcome())
 }
 
-/// HEAD by another commit, both measured here and now.
+/// HEAD by another commit, both measured here and now; or rather by what HEAD was
+/// built upon. A branch that has gone on since may have got worse, and HEAD would
+/// be allowed as much for nothing.
 fn against(args: &args::Gate, commit: &str, limits: &Limits) -> Result<Verdict> {
     let repository = repository(&args.sources.project)?;
-    let (old, new) = (repository.commit(commit)?, repository.commit("HEAD")?);
+    let (named, new) = (repository.commit(commit)?, repository.commit("HEAD")?);
+    let old = repository.merge_base(&named, &new)?;
+    if old != named {
+        tell(&format!(
+            "{commit} has gone on since: judging by {} {}, which HEAD was built upon",
+            old.short(),
+            old.subject
+        ));
+    }
     let target = args.sources.target_dir.as_deref();
     let bench = Bench::new(&repository, &args.command, target)?;
     let measure = |commit: &umbra_perf::git::Commit| {

@@ -99,6 +99,24 @@ impl Repository {
         })
     }
 
+    /// The commit at which the history of `new` left that of `old`: what `new` was
+    /// built upon, however far `old` has gone since.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if they have none in common, or the clone does not reach
+    /// back to it.
+    pub fn merge_base(&self, old: &Commit, new: &Commit) -> Result<Commit> {
+        let help = format!(
+            "{} and {} must have a common commit here; a shallow clone lacks older ones (`git \
+             fetch --unshallow`)",
+            old.short(),
+            new.short()
+        );
+        let args = ["merge-base", &old.id, &new.id];
+        let base = program::output(git(&self.root).args(args), &help)?;
+        self.commit(base.trim_end())
+    }
+
     /// Every version of a committed file, the oldest first: the commit, the path
     /// that it had there, and its text. Renames are followed.
     ///
@@ -208,8 +226,7 @@ impl Copy {
     /// # Errors
     /// [`Error::Command`].
     pub fn is_ancestor(&self, old: &Commit, new: &Commit) -> Result<bool> {
-        let common = self.git(&["merge-base", &old.id, &new.id])?;
-        Ok(common.trim_end() == old.id)
+        Ok(self.repository.merge_base(old, new)? == *old)
     }
 
     /// The commit that a name stands for; `HEAD` is what is laid out.

@@ -265,6 +265,30 @@ fn the_gate_measures_both_commits_where_there_is_no_baseline() {
 }
 
 #[test]
+fn a_loss_of_the_other_branch_meanwhile_is_no_allowance() {
+    let project = Project::new();
+    let base = project.costs(1000, "start");
+    project.git(&["checkout", "--quiet", "-b", "side"]);
+    project.costs(1100, "as much worse as main is by now");
+    project.git(&["checkout", "--quiet", "main"]);
+    project.costs(1100, "a loss that was accepted");
+    project.git(&["checkout", "--quiet", "side"]);
+    let args = [&["gate", "--against", "main"], &Project::COMMAND[..]].concat();
+    let parted = format!("judging by {} start", &base[..10]);
+    project.0.run(&args).says(3, &[&parted, "+10.00 % worse"]);
+    // An ancestor is that commit itself, and nothing is said.
+    let run = gate(&project, &[]);
+    run.says(3, &["+10.00 % worse"]);
+    assert!(!run.stderr.contains("has gone on"), "{}", run.stderr);
+    project.git(&["checkout", "--quiet", "--orphan", "apart"]);
+    project.commit("without a history");
+    project
+        .0
+        .run(&args)
+        .says(2, &["must have a common commit here"]);
+}
+
+#[test]
 fn the_gate_writes_nothing_if_one_of_them_cannot_be_measured() {
     let project = Project::new();
     project.costs(1000, "start");
