@@ -147,8 +147,9 @@ pub struct Moved {
 impl Moved {
     /// Instructions more than before.
     #[must_use]
-    pub const fn change(&self) -> i64 {
-        self.new.cast_signed() - self.old.cast_signed()
+    pub const fn change(&self) -> i128 {
+        // Two counts of a file that somebody wrote may be further apart than 2^63.
+        self.new as i128 - self.old as i128
     }
 }
 
@@ -366,6 +367,12 @@ mod tests {
                 of("new", "a.rs", 1)
             ]
         );
+        let (least, most) = (
+            functions(&[("f", "a.rs", 0)]),
+            functions(&[("f", "a.rs", u64::MAX)]),
+        );
+        let changes = [(&least, &most), (&most, &least)].map(|(a, b)| moved("x", a, b)[0].change());
+        assert_eq!(changes, [i128::from(u64::MAX), -i128::from(u64::MAX)]);
         assert_eq!(
             moved("x", &Functions::new(), &new),
             [],

@@ -28,12 +28,12 @@ use std::path::Path;
 const LEAST: f64 = 0.001;
 
 /// Adds what the functions of a file cost in `event` to `into`, with the paths
-/// below `root` made relative.
+/// below `root` made relative; the file's total.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Content`] with the line for what is not callgrind's,
-/// is cut off, or does not add up to its own total.
-pub fn read(path: &Path, event: &str, root: &Path, into: &mut Functions) -> Result<()> {
+/// is cut off, does not add up to its own total, or counts beyond all numbers.
+pub fn read(path: &Path, event: &str, root: &Path, into: &mut Functions) -> Result<u64> {
     let text = store::text(path)?;
     let mut parser = Parser::new(path, root, event);
     for (number, line) in text.lines().enumerate() {
@@ -56,12 +56,36 @@ pub fn read(path: &Path, event: &str, root: &Path, into: &mut Functions) -> Resu
             "part of it is missing: delete the folder and run the benchmark again",
         ));
     }
-    for ((function, file), cost) in parser.costs {
+    for ((function, file), cost) in std::mem::take(&mut parser.costs) {
         if cost as f64 >= total as f64 * LEAST {
-            *into.entry(function).or_default().entry(file).or_default() += cost;
+            let so_far = into.entry(function).or_default().entry(file).or_default();
+            *so_far = parser.sum(*so_far, cost)?;
         }
     }
-    Ok(())
+    Ok(total)
+}
+
+/// The sum of an event that cachegrind's output ends with. The rest of it is of
+/// another format.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Content`] if there is none.
+pub fn summary(path: &Path, event: &str) -> Result<u64> {
+    let text = store::text(path)?;
+    let values = |key: &str| {
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(key));
+        lines.next_back().map(str::split_whitespace)
+    };
+    let column = values("events:").and_then(|mut events| events.position(|e| e == event));
+    let count = column.and_then(|column| values("summary:")?.nth(column));
+    count
+        .and_then(|count| count.parse().ok())
+        .ok_or_else(|| Error::Content {
+            path: path.to_owned(),
+            problem: format!("cachegrind's output without a sum of `{event}`"),
+            help: "it was cut off or damaged: delete the folder and run the benchmark again"
+                .to_owned(),
+        })
 }
 
 struct Parser<'a> {
@@ -187,10 +211,16 @@ impl<'a> Parser<'a> {
                 .map_err(|_| self.foreign("a count that is no number"))?,
             None => 0,
         };
-        self.sum += count;
+        self.sum = self.sum(self.sum, count)?;
         let place = (self.function.clone(), self.file.clone());
         *self.costs.entry(place).or_default() += count;
         Ok(())
+    }
+
+    /// A sum of counts; no program runs for so long that it has none.
+    fn sum(&self, one: u64, other: u64) -> Result<u64> {
+        let sum = one.checked_add(other);
+        sum.ok_or_else(|| self.foreign("a count that no program reaches"))
     }
 
     /// A name, or a number that stands for one: `(7) name` the first time, `(7)`
@@ -244,7 +274,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("to write it");
         let mut functions = Functions::new();
-        read(file.path(), "Ir", Path::new("/p"), &mut functions).map(|()| functions)
+        read(file.path(), "Ir", Path::new("/p"), &mut functions).map(|_| functions)
     }
 
     #[test]
@@ -278,6 +308,10 @@ mod tests {
             ("1 2 3\n", "counts before the `events:` line"),
             ("events: Dr\n", "`Ir` was not counted"),
             ("events: Ir\nfn=a\n1 x\n", "a count that is no number"),
+            (
+                "events: Ir\nfn=a\n1 18446744073709551615\n2 1\ntotals: 0\n",
+                "line 4: a count that no program reaches",
+            ),
             ("", "without its totals"),
         ] {
             let error = parse(text).expect_err(why).to_string();

@@ -5,6 +5,9 @@
 //! unknown fields are passed over: the format promises to change its version
 //! whenever it breaks a reader.
 //!
+//! Without that option a run leaves the summary of the run before, and writes the
+//! tools' own output anew. So a summary must agree with the output beside it.
+//!
 //! A benchmark's id is its module path and, if it has one, the id of its case:
 //! `insn_get::get::umbra_hit::n1k`.
 
@@ -15,6 +18,7 @@ use crate::store;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The version of the format that is understood.
@@ -83,8 +87,8 @@ enum Metric {
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Parse`] and [`Error::Content`] for the first file
-/// that is not a summary of a known version with counted events;
-/// [`Error::Duplicate`].
+/// that is not a summary of a known version with counted events, or of another run
+/// than the tools' output beside it; [`Error::Duplicate`].
 pub fn read(root: &Path, harvest: &mut Harvest) -> Result<()> {
     for path in files(root, "summary.json")? {
         let (id, benchmark) = parse(&path, &store::text(&path)?)?;
@@ -169,20 +173,85 @@ fn parse(path: &Path, text: &str) -> Result<(String, Benchmark)> {
     ))
 }
 
+impl Profile {
+    /// The instructions of this run, by the summary.
+    fn instructions(&self) -> Option<u64> {
+        let (Metrics::Callgrind(events) | Metrics::Cachegrind(events)) =
+            &self.summaries.total.summary
+        else {
+            return None;
+        };
+        match events.get("Ir")?.metrics {
+            NewAndOld::Both(Metric::Int(n), _) | NewAndOld::Left(Metric::Int(n)) => Some(n),
+            _ => None,
+        }
+    }
+}
+
 /// What the functions cost, from callgrind's output beside the summary. The
 /// summary names it by its path on the machine that made it; the folder may have
 /// been copied since, and without the output there is just less to tell.
+///
+/// # Errors
+/// [`Error::Content`] if the summary is of another run than the output.
 fn functions(summary: &Path, profiles: &[Profile], root: &Path) -> Result<Functions> {
+    let two_runs = |problem: String| Error::Content {
+        path: summary.to_owned(),
+        problem,
+        help: "the benchmark ran again and wrote no summary: delete the folder and run it with \
+               `-- --save-summary=json`"
+            .to_owned(),
+    };
     let mut functions = Functions::new();
-    let outputs = profiles
-        .iter()
-        .filter(|profile| profile.tool == "Callgrind")
-        .flat_map(|profile| &profile.out_paths)
-        .filter_map(|path| Some(summary.with_file_name(path.file_name()?)));
-    for path in outputs.filter(|path| path.exists()) {
-        callgrind::read(&path, "Ir", root, &mut functions)?;
+    let mut known = Vec::new();
+    for profile in profiles {
+        let names = profile.out_paths.iter().filter_map(|path| path.file_name());
+        let outputs = names.map(|name| summary.with_file_name(name));
+        let outputs: Vec<_> = outputs.filter(|path| path.exists()).collect();
+        let mut sum: u64 = 0;
+        for path in &outputs {
+            let total = match &*profile.tool {
+                "Callgrind" => callgrind::read(path, "Ir", root, &mut functions)?,
+                "Cachegrind" => callgrind::summary(path, "Ir")?,
+                _ => continue,
+            };
+            sum = sum.saturating_add(total);
+        }
+        let said = profile.instructions().filter(|_| !outputs.is_empty());
+        if let Some(said) = said.filter(|&said| said != sum) {
+            return Err(two_runs(format!(
+                "it says {said} instructions, the output beside it {sum}: they are of two runs"
+            )));
+        }
+        known.extend(outputs);
     }
-    Ok(functions)
+    // Another number of threads, say, has output of other names.
+    let newer = unknown_and_newer(summary, &known).map_err(|source| Error::Read {
+        path: summary.to_owned(),
+        source,
+    })?;
+    match newer {
+        Some(name) => Err(two_runs(format!("{name} is of a later run"))),
+        None => Ok(functions),
+    }
+}
+
+/// Output of valgrind's beside a summary that is newer and not its own.
+fn unknown_and_newer(summary: &Path, own: &[PathBuf]) -> io::Result<Option<String>> {
+    let written = summary.metadata()?.modified()?;
+    for entry in summary.parent().unwrap_or(Path::new(".")).read_dir()? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let tool = ["callgrind.", "cachegrind."];
+        if tool.iter().any(|tool| name.starts_with(tool))
+            && name.ends_with(".out")
+            && !own.contains(&path)
+            && path.metadata()?.modified()? > written
+        {
+            return Ok(Some(name.into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether an event is computed from others that are recorded: a committed
