@@ -13,6 +13,7 @@
 use crate::compare::{Moved, compare};
 use crate::error::{Error, Result};
 use crate::git::Commit;
+use crate::limits::Renames;
 use crate::measure::Bench;
 use crate::record::{Record, Value};
 use serde::Serialize;
@@ -210,7 +211,7 @@ pub fn find(bench: &Bench, question: &Question<'_>, mut tell: impl FnMut(&Step))
         };
         if let (Some(before), Some(after)) = (before, records.get(&first.id)) {
             answer.values = value(&before, question).zip(value(after, question));
-            answer.functions = compare(&before, after, |_| None).functions;
+            answer.functions = compare(&before, after, &Renames::default()).functions;
             answer.functions.retain(|f| f.id == question.benchmark);
         }
     }

@@ -13,7 +13,7 @@ use umbra_perf::gate::{self, Origin, Outcome, Verdict};
 use umbra_perf::git::Repository;
 use umbra_perf::history::History;
 use umbra_perf::html::{self, Page};
-use umbra_perf::limits::Limits;
+use umbra_perf::limits::{Limits, Renames};
 use umbra_perf::measure::Bench;
 use umbra_perf::read::{self, Harvest, Stale};
 use umbra_perf::record::{Record, Source};
@@ -25,7 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Record(args) => record(&args).map(|()| Outcome::Fine),
         Command::Compare(args) => {
             let (old, new) = (store::load(&args.old)?, store::load(&args.new)?);
-            let comparison = compare(&old, &new, |_| None);
+            let comparison = compare(&old, &new, &Renames::default());
             args.output.show(&comparison, report::comparison)?;
             Ok(Outcome::Fine)
         }
@@ -111,8 +111,8 @@ fn make_report(args: &args::Report) -> Result<()> {
     let record = store::load(&args.record)?;
     let older = args.since.as_deref().map(store::load).transpose()?;
     let limits = limits(args.history.limits.as_deref())?;
-    let renamed = |id: &str| limits.renamed(id);
-    let comparison = older.as_ref().map(|old| compare(old, &record, renamed));
+    let renames = limits.renames();
+    let comparison = older.as_ref().map(|old| compare(old, &record, renames));
     let text = match (args.format, &comparison) {
         (Shape::Md, None) => report::record(&record),
         (Shape::Md, Some(comparison)) => report::comparison(comparison),
@@ -127,7 +127,7 @@ fn make_report(args: &args::Report) -> Result<()> {
             let page = Page {
                 record: &record,
                 comparison: comparison.as_ref(),
-                series: &history.series(report::plotted, renamed),
+                series: &history.series(report::plotted, renames),
                 history: &history,
             };
             html::report(&page).map_err(|error| output_error(io::Error::other(error)))?
@@ -147,7 +147,7 @@ fn show_history(mut args: args::History) -> Result<()> {
     let places: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
     let history = args.history.read()?.checked(&places.join(", "))?;
     let limits = limits(args.history.limits.as_deref())?;
-    let mut series = history.series(report::shown, |id| limits.renamed(id));
+    let mut series = history.series(report::shown, limits.renames());
     if let Some(pattern) = &args.benchmark {
         let pattern = umbra_perf::limits::pattern(pattern).map_err(|problem| Error::Content {
             path: "--benchmark".into(),

@@ -1,6 +1,7 @@
 //! Two records side by side: what moved, what is new, what is gone, and whether
 //! the two may be compared at all.
 
+use crate::limits::Renames;
 use crate::record::{Functions, Measure, Provenance, Record, Source, Unit, Value};
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -203,7 +204,8 @@ pub struct Comparison {
     pub functions: Vec<Moved>,
     /// Benchmarks that only the new record has.
     pub added: Vec<String>,
-    /// Benchmarks that only the old record has; of those that both have, counts of
+    /// Benchmarks that only the old record has, or whose present name is another's
+    /// of the old record; of those that both have, counts of
     /// instructions that the new one lacks, or that one of them has in another unit.
     pub gone: Vec<String>,
 }
@@ -220,10 +222,10 @@ pub(crate) fn percent(old: Value, new: Value) -> Option<f64> {
     }
 }
 
-/// Compares two records. `renamed` gives a benchmark's present name for one of
-/// the old record's.
+/// Compares two records, each benchmark of the old one with that of its present
+/// name.
 #[must_use]
-pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<String>) -> Comparison {
+pub fn compare(old: &Record, new: &Record, renames: &Renames) -> Comparison {
     let mut comparison = Comparison {
         old: old.provenance.clone(),
         new: new.provenance.clone(),
@@ -233,10 +235,14 @@ pub fn compare(old: &Record, new: &Record, renamed: impl Fn(&str) -> Option<Stri
         added: new.benchmarks.keys().cloned().collect(),
         gone: Vec::new(),
     };
+    let mut taken = BTreeSet::new();
     for (old_id, before) in &old.benchmarks {
-        let renamed = renamed(old_id);
-        let id = renamed.as_deref().unwrap_or(old_id);
-        let Some(after) = new.benchmarks.get(id) else {
+        let present = renames.present(old_id, |id| new.benchmarks.contains_key(id));
+        let id = present.as_str();
+        // Who still has the name is compared by it, and nobody else.
+        let other = id != old_id && old.benchmarks.contains_key(id);
+        let after = new.benchmarks.get(id).filter(|_| !other);
+        let Some(after) = after.filter(|_| taken.insert(present.clone())) else {
             comparison.gone.push(old_id.clone());
             continue;
         };
@@ -304,7 +310,7 @@ mod tests {
         let comparison = compare(
             &record(&[("a", 200), ("z", 0)]),
             &record(&[("a", 150), ("z", 1)]),
-            |_| None,
+            &Renames::default(),
         );
         assert_eq!(comparison.rows[0].percent, Some(-25.0));
         assert_eq!(
@@ -320,13 +326,38 @@ mod tests {
             record(&[("a", 1), ("b", 1)]),
             record(&[("b2", 1), ("c", 1)]),
         );
-        let plain = compare(&old, &new, |_| None);
+        let plain = compare(&old, &new, &Renames::default());
         assert_eq!(plain.gone, ["a", "b"]);
         assert_eq!(plain.added, ["b2", "c"]);
-        let renamed = compare(&old, &new, |id| (id == "b").then(|| "b2".to_owned()));
+        let renamed = compare(&old, &new, &Renames::of(&[("b", "b2")]));
         assert_eq!(renamed.gone, ["a"]);
         assert_eq!(renamed.added, ["c"]);
         assert_eq!(renamed.rows.len(), 1);
+    }
+
+    #[test]
+    fn a_rename_is_followed_and_one_of_a_name_in_use_is_not() {
+        let chain = Renames::of(&[("a", "b"), ("b", "c")]);
+        let ids = |comparison: &Comparison| -> Vec<_> {
+            let rows = comparison.rows.iter();
+            rows.map(|row| (row.id.clone(), row.old)).collect()
+        };
+        let row = |id: &str, old| (id.to_owned(), Value::Count(old));
+        let followed = compare(&record(&[("a", 1)]), &record(&[("c", 1)]), &chain);
+        assert_eq!(ids(&followed), [row("c", 1)]);
+        // Another benchmark has the old name by now, and is judged by itself.
+        let both = record(&[("a", 1), ("b", 2)]);
+        let used = compare(&both, &both, &chain);
+        assert_eq!(ids(&used), [row("a", 1), row("b", 2)]);
+        assert_eq!((used.gone.len(), used.added.len()), (0, 0));
+        // Two of the old ones cannot both be the new one: nobody knows which is.
+        let one = compare(&both, &record(&[("c", 3)]), &chain);
+        assert_eq!(one.gone, ["b"]);
+        let one = compare(&both, &record(&[("b", 3)]), &chain);
+        assert_eq!(
+            (ids(&one), &*one.gone),
+            (vec![row("b", 2)], &["a".to_owned()][..])
+        );
     }
 
     #[test]
@@ -336,7 +367,7 @@ mod tests {
         let benchmark = timed.benchmarks.get_mut("a").expect("it");
         benchmark.metrics.get_mut("Ir").expect("it").unit = Unit::Events;
         for (old, new) in [(&counted, &timed), (&timed, &counted)] {
-            let comparison = compare(old, new, |_| None);
+            let comparison = compare(old, new, &Renames::default());
             assert_eq!(comparison.gone, ["a (Ir)"]);
             assert_eq!(comparison.rows, []);
         }

@@ -65,6 +65,9 @@ pub struct Verdict {
     pub gone: Vec<String>,
     /// Limits that match no benchmark.
     pub idle_limits: Vec<String>,
+    /// Renames that were not applied: the benchmark of the older name is still
+    /// there, or another is by now, and is judged by itself.
+    pub idle_renames: Vec<String>,
     /// Differences of the machine that were accepted on request.
     pub accepted: Vec<String>,
 }
@@ -208,7 +211,7 @@ pub fn choose<'a>(
 #[must_use]
 pub fn judge(chosen: &Chosen<'_>, current: &Record, limits: &Limits) -> Verdict {
     let baseline = chosen.record;
-    let comparison = compare(baseline, current, |id| limits.renamed(id));
+    let comparison = compare(baseline, current, limits.renames());
     let gates = |b: &Benchmark| b.metrics.values().any(|m| m.unit == Unit::Instructions);
     let ran = |b: &Benchmark| {
         current
@@ -252,6 +255,11 @@ pub fn judge(chosen: &Chosen<'_>, current: &Record, limits: &Limits) -> Verdict 
             .collect(),
         gone: comparison.gone.into_iter().filter(missed).collect(),
         idle_limits: limits.idle(&ids).map(str::to_owned).collect(),
+        idle_renames: limits
+            .renames()
+            .idle(|id| current.benchmarks.contains_key(id))
+            .map(str::to_owned)
+            .collect(),
         accepted: chosen.accepted.iter().map(ToString::to_string).collect(),
     }
 }

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! git already keeps the baselines, so their history is the project's: there is
-//! no other file to maintain. Runs of another compiler or processor are in the
-//! same list, but a series is broken there: the step between them says nothing
-//! of the code.
+//! no other file to maintain. Runs of every kind of machine are in one list, in
+//! whatever order they were recorded; each kind has a series of its own. Where the
+//! compiler changed a series is broken: the step says nothing of the code.
 
 use crate::compare;
+use crate::compare::Aspect;
 use crate::error::{Error, Result};
 use crate::git::{self, Repository};
+use crate::limits::Renames;
 use crate::record::{Record, Source, Unit, Value};
 use crate::store;
 use serde::Serialize;
@@ -48,7 +50,7 @@ pub struct History {
     pub unreadable: Vec<String>,
 }
 
-/// One metric of one benchmark over the runs.
+/// One metric of one benchmark over the runs of one kind of machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Series {
     /// The benchmark's latest id.
@@ -59,6 +61,8 @@ pub struct Series {
     pub metric: String,
     /// What it counts.
     pub unit: Unit,
+    /// The processor, as the latest of the runs knows it.
+    pub processor: Option<String>,
     /// Its values.
     pub points: Vec<Point>,
 }
@@ -169,32 +173,29 @@ impl History {
     }
 
     /// The series of the metrics that `wanted` names, by source and name.
-    /// `renamed` gives a benchmark's present name for an older one.
     #[must_use]
-    pub fn series(
-        &self,
-        wanted: impl Fn(Source, &str) -> bool,
-        renamed: impl Fn(&str) -> Option<String>,
-    ) -> Vec<Series> {
-        let mut all: BTreeMap<(Source, String, String), Series> = BTreeMap::new();
+    pub fn series(&self, wanted: impl Fn(Source, &str) -> bool, renames: &Renames) -> Vec<Series> {
+        let mut all: BTreeMap<(Source, String, String), Vec<Series>> = BTreeMap::new();
         for (index, run) in self.runs.iter().enumerate() {
             for (id, benchmark) in &run.record.benchmarks {
-                let id = present_name(id, &renamed);
+                let id = self.present_name(id, &run.record, renames);
                 let metrics = benchmark.metrics.iter();
                 for (metric, measure) in metrics.filter(|(m, _)| wanted(benchmark.source, m)) {
                     let key = (benchmark.source, id.clone(), metric.clone());
-                    let series = all.entry(key).or_insert_with(|| Series {
-                        id: id.clone(),
-                        source: benchmark.source,
-                        metric: metric.clone(),
-                        unit: measure.unit,
-                        points: Vec::new(),
+                    let lines = all.entry(key).or_default();
+                    let (at, comparable) = self.line(lines, &run.record).unwrap_or_else(|| {
+                        lines.push(Series {
+                            id: id.clone(),
+                            source: benchmark.source,
+                            metric: metric.clone(),
+                            unit: measure.unit,
+                            processor: None,
+                            points: Vec::new(),
+                        });
+                        (lines.len() - 1, false)
                     });
-                    let before = series.points.last().map(|p| &self.runs[p.run].record);
-                    let comparable = before.is_some_and(|before| {
-                        compare::mismatches(&before.provenance, &run.record.provenance).is_empty()
-                    });
-                    series.points.push(Point {
+                    lines[at].processor.clone_from(&run.record.provenance.cpu);
+                    lines[at].points.push(Point {
                         run: index,
                         label: run.label(),
                         value: measure.value,
@@ -203,19 +204,36 @@ impl History {
                 }
             }
         }
-        all.into_values().collect()
+        all.into_values().flatten().collect()
     }
-}
 
-/// Follows renames; a circle of them ends where it began.
-fn present_name(id: &str, renamed: &impl Fn(&str) -> Option<String>) -> String {
-    let mut name = id.to_owned();
-    let mut seen = vec![name.clone()];
-    while let Some(next) = renamed(&name).filter(|next| !seen.contains(next)) {
-        seen.push(next.clone());
-        name = next;
+    /// Which of a metric's series a run goes on with, if any, and whether its point
+    /// is comparable with the last one there.
+    fn line(&self, lines: &[Series], record: &Record) -> Option<(usize, bool)> {
+        let of_machine = lines.iter().enumerate().filter_map(|(at, series)| {
+            let last = series.points.last()?.run;
+            let differences =
+                compare::mismatches(&self.runs[last].record.provenance, &record.provenance);
+            let machine = |aspect| matches!(aspect, Aspect::Cpu | Aspect::Target);
+            let other = differences.iter().any(|m| machine(m.aspect));
+            (!other).then_some((differences.is_empty(), last, at))
+        });
+        let (comparable, _, at) = of_machine.max()?;
+        Some((at, comparable))
     }
-    name
+
+    /// What a benchmark of a run is called in the latest one. That the run itself
+    /// has, beside it, is another.
+    fn present_name(&self, id: &str, run: &Record, renames: &Renames) -> String {
+        let latest = self.runs.last().map(|run| &run.record.benchmarks);
+        let there = |id: &str| latest.is_some_and(|all| all.contains_key(id));
+        let name = renames.present(id, there);
+        if run.benchmarks.contains_key(&name) {
+            id.to_owned()
+        } else {
+            name
+        }
+    }
 }
 
 /// Bars for the values, the lowest to the highest; a gap where two neighbours
@@ -303,7 +321,7 @@ mod tests {
             record(3, "2", &[("x", 90)]),
             record(4, "2", &[("x", 90)]),
         ]);
-        let series = history.series(all, |_| None);
+        let series = history.series(all, &Renames::default());
         let comparable: Vec<_> = series[0].points.iter().map(|p| p.comparable).collect();
         assert_eq!(comparable, [false, true, false, true]);
         assert_eq!(sparkline(&series[0]), "▅█·▁▁");
@@ -318,21 +336,61 @@ mod tests {
     #[test]
     fn a_renamed_benchmark_keeps_its_history() {
         let history = history(&[record(1, "1", &[("a", 1)]), record(2, "1", &[("c", 2)])]);
-        let renamed = |id: &str| match id {
-            "a" => Some("b".to_owned()),
-            "b" => Some("c".to_owned()),
-            // A circle must not hang.
-            "c" => Some("a".to_owned()),
-            _ => None,
+        assert_eq!(history.series(all, &Renames::default()).len(), 2);
+        // A circle must not hang.
+        for renames in [
+            &[("a", "b"), ("b", "c")][..],
+            &[("a", "b"), ("b", "c"), ("c", "a")],
+        ] {
+            let series = history.series(all, &Renames::of(renames));
+            assert_eq!(
+                (series.len(), &*series[0].id, series[0].points.len()),
+                (1, "c", 2)
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_still_in_use_keeps_its_own_history() {
+        let both = &[("a", 1), ("c", 2)];
+        let history = history(&[record(1, "1", both), record(2, "1", both)]);
+        let series = history.series(all, &Renames::of(&[("a", "c")]));
+        let ids: Vec<_> = series.iter().map(|s| (&*s.id, s.points.len())).collect();
+        assert_eq!(ids, [("a", 2), ("c", 2)]);
+    }
+
+    #[test]
+    fn each_machine_has_a_series_of_its_own_in_whatever_order_they_are_recorded() {
+        let on = |cpu: &str, time, n| {
+            let mut record = record(time, "1", &[("x", n)]);
+            record.provenance.cpu = Some(cpu.to_owned());
+            record
         };
-        assert_eq!(history.series(all, |_| None).len(), 2);
-        let once = |id: &str| renamed(id).filter(|_| id != "c");
-        let series = history.series(all, once);
+        let history = history(&[
+            on("A", 1, 100),
+            on("B", 2, 200),
+            on("A", 3, 110),
+            on("B", 4, 200),
+            on("A", 5, 110),
+        ]);
+        let series = history.series(all, &Renames::default());
+        let [a, b] = &series[..] else {
+            panic!("{series:?}")
+        };
+        let comparable = |s: &Series| s.points.iter().map(|p| p.comparable).collect::<Vec<_>>();
         assert_eq!(
-            (series.len(), &*series[0].id, series[0].points.len()),
-            (1, "c", 2)
+            (a.processor.as_deref(), comparable(a)),
+            (Some("A"), vec![false, true, true])
         );
-        assert_eq!(present_name("a", &renamed), "c");
+        assert_eq!(
+            (b.processor.as_deref(), comparable(b)),
+            (Some("B"), vec![false, true])
+        );
+        assert_eq!(
+            a.last_step().map(|(p, change)| (p.run, change)),
+            Some((2, 10.0))
+        );
+        assert_eq!(b.last_step(), None);
     }
 
     #[test]

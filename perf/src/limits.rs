@@ -13,7 +13,7 @@
 //! hard_percent = 0.5
 //! max = 60_000         # instructions: a ceiling, whatever the baseline says
 //!
-//! [renamed]            # the baseline's name = the present name
+//! [renamed]            # the baseline's name = the next name, which may have a next
 //! "insn_get::get::old_name::n1k" = "insn_get::get::new_name::n1k"
 //! ```
 //!
@@ -69,7 +69,44 @@ pub fn pattern(text: &str) -> std::result::Result<GlobMatcher, String> {
 pub struct Limits {
     default: Limit,
     entries: Vec<(GlobMatcher, Fields)>,
-    renamed: BTreeMap<String, String>,
+    renames: Renames,
+}
+
+/// The next name of each benchmark that was renamed.
+#[derive(Debug, Default)]
+pub struct Renames(BTreeMap<String, String>);
+
+impl Renames {
+    /// The name that a benchmark has now: the first of its names, from this one on,
+    /// that is `there`; the last one if none is. A circle ends where it began.
+    ///
+    /// A name that is still in use was not given up, whatever the file says.
+    #[must_use]
+    pub fn present(&self, id: &str, there: impl Fn(&str) -> bool) -> String {
+        let mut names = vec![id];
+        while let Some(&name) = names.last()
+            && !there(name)
+            && let Some(next) = self.0.get(name)
+            && !names.contains(&next.as_str())
+        {
+            names.push(next);
+        }
+        names
+            .last()
+            .map_or_else(String::new, |&name| name.to_owned())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(all: &[(&str, &str)]) -> Self {
+        let owned = |&(old, new): &(&str, &str)| (old.to_owned(), new.to_owned());
+        Self(all.iter().map(owned).collect())
+    }
+
+    /// The renames that are not applied, for the older name is `there`.
+    pub fn idle(&self, there: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+        let names = self.0.keys().map(String::as_str);
+        names.filter(move |name| there(name))
+    }
 }
 
 #[derive(Deserialize)]
@@ -144,8 +181,19 @@ impl Limits {
         let mut limits = Self {
             default,
             entries: Vec::new(),
-            renamed: file.renamed,
+            renames: Renames::default(),
         };
+        let mut olds = BTreeMap::new();
+        for (old, new) in &file.renamed {
+            // One of the two would be judged by the other's counts.
+            if let Some(first) = olds.insert(new, old) {
+                return Err(content(
+                    format!("[renamed]: both `{first}` and `{old}` became `{new}`"),
+                    "take out the one that was removed",
+                ));
+            }
+        }
+        limits.renames = Renames(file.renamed);
         let mut check = vec![("[default]".to_owned(), default)];
         for Entry {
             id,
@@ -190,10 +238,10 @@ impl Limits {
         matching.fold(self.default, |limit, (_, fields)| fields.over(limit))
     }
 
-    /// The present name of a benchmark of the baseline, if it was renamed.
+    /// The benchmarks that were renamed.
     #[must_use]
-    pub fn renamed(&self, id: &str) -> Option<String> {
-        self.renamed.get(id).cloned()
+    pub fn renames(&self) -> &Renames {
+        &self.renames
     }
 
     /// The entries that match none of these benchmarks: they protect nothing.
@@ -232,6 +280,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_followed_to_the_one_that_is_there() {
+        let text = "version = 1\n[renamed]\na = \"b\"\nb = \"c\"\nc = \"a\"\n";
+        let limits = parse(text).expect("good limits");
+        let present = |there: &'static str| limits.renames().present("a", |id| id == there);
+        assert_eq!(["a", "b", "c"].map(present), ["a", "b", "c"]);
+        assert_eq!(present("none"), "c", "and a circle ends");
+        let idle: Vec<_> = limits.renames().idle(|id| id == "b").collect();
+        assert_eq!(idle, ["b"]);
+    }
+
+    #[test]
     fn an_unknown_field_is_an_error_with_its_line() {
         let error = parse("version = 1\n[default]\nhard = 2\n").expect_err("no such field");
         assert!(
@@ -253,6 +312,9 @@ mod tests {
             let error = parse(&format!("version = 1\n[default]\n{bad}\n")).expect_err(bad);
             assert!(matches!(error, Error::Content { .. }), "{bad}: {error}");
         }
+        let twice = "version = 1\n[renamed]\na = \"c\"\nb = \"c\"\n";
+        let error = parse(twice).expect_err("two of one name").to_string();
+        assert!(error.contains("both `a` and `b` became `c`"), "{error}");
         assert!(parse("version = 2").is_err());
         assert!(parse("version = 1\n[[benchmark]]\nid = \"[\"\n").is_err());
     }

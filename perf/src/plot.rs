@@ -192,6 +192,7 @@ mod tests {
             id: "x".to_owned(),
             source: Source::IaiCallgrind,
             metric: "Ir".to_owned(),
+            processor: None,
             unit: Unit::Instructions,
             points: values.iter().enumerate().map(point).collect(),
         }

@@ -323,6 +323,11 @@ pub fn verdict(verdict: &Verdict) -> String {
     );
     list(
         &mut out,
+        "Renamed by the limits, and still there by the older name",
+        &verdict.idle_renames,
+    );
+    list(
+        &mut out,
         "Differences accepted on request",
         &verdict.accepted,
     );
@@ -372,7 +377,7 @@ pub fn history(history: &History, series: &[Series]) -> String {
     );
     line!(
         out,
-        "| benchmark | metric | first | now | history | last move |\n|---|---|---:|---:|---|---|"
+        "| benchmark | metric | processor | first | now | history | last move |\n|---|---|---|---:|---:|---|---|"
     );
     for series in series {
         let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
@@ -384,9 +389,10 @@ pub fn history(history: &History, series: &[Series]) -> String {
         };
         line!(
             out,
-            "| `{}` | {} | {} | {} | {} | {moved} |",
+            "| `{}` | {} | {} | {} | {} | {} | {moved} |",
             series.id,
             series.metric,
+            series.processor.as_deref().unwrap_or("unknown"),
             first.value,
             last.value,
             sparkline(series)

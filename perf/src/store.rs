@@ -3,6 +3,7 @@
 
 use crate::compare::{compare, mismatches};
 use crate::error::{Error, Result};
+use crate::limits::Renames;
 use crate::record::{FORMAT, Record, VERSION};
 use serde::Deserialize;
 use std::fs;
@@ -110,7 +111,7 @@ pub fn place_in(folder: &Path, record: &Record, prune: bool) -> Result<PathBuf> 
         if !mismatches(&older.provenance, &record.provenance).is_empty() {
             continue;
         }
-        let lost = compare(&older, record, |_| None).gone;
+        let lost = compare(&older, record, &Renames::default()).gone;
         if prune || lost.is_empty() {
             return Ok(path);
         }

@@ -211,6 +211,23 @@ fn a_renamed_benchmark_cannot_be_compared_until_it_is_declared() {
 }
 
 #[test]
+fn a_rename_does_not_take_a_benchmark_that_is_there_out_of_the_gate() {
+    let scratch = prepared();
+    let found = "insn_get::get::klp_found::n1k";
+    let mut record: serde_json::Value =
+        serde_json::from_str(&scratch.read("run.json")).expect("JSON");
+    record["benchmarks"][found] = record["benchmarks"][HIT].clone();
+    record["benchmarks"][HIT]["metrics"]["Ir"]["value"] = (2 * HIT_IR).into();
+    scratch.write("run.json", &record.to_string());
+    let limits = format!("version = 1\n[renamed]\n\"{HIT}\" = \"{found}\"\n");
+    scratch.write("limits.toml", &limits);
+    let declared = [&GATE[..], &["--limits", "limits.toml"]].concat();
+    let row = format!("| REGRESSED | `{HIT}` |");
+    let words = [&row, "Renamed by the limits, and still there", found];
+    scratch.run(&declared).says(3, &words);
+}
+
+#[test]
 fn a_new_benchmark_passes_and_is_mentioned() {
     let scratch = prepared();
     let mut record: serde_json::Value =
