@@ -161,13 +161,13 @@ impl Block {
 
 impl Comparison {
     /// [`Outcome::Fine`], unless a limit was asked for and something is surely
-    /// slower by more.
+    /// slower by more, or gone: then nobody knows what it costs.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        if self.block.iter().any(|block| !block.ids.is_empty()) {
-            Outcome::Regressed
-        } else {
-            Outcome::Fine
+        match &self.block {
+            Some(block) if !block.ids.is_empty() => Outcome::Regressed,
+            Some(_) if !self.gone.is_empty() => Outcome::CannotCompare,
+            _ => Outcome::Fine,
         }
     }
 }
@@ -177,8 +177,8 @@ impl Comparison {
 /// # Errors
 /// [`Error::Command`] if a commit does not build or a bench fails;
 /// [`Error::NoOutput`] if no benchmark ran; [`Error::Incomparable`] with too few
-/// pairs, also for what shall block, without a benchmark that both have, or with one
-/// that two benches of a commit measure.
+/// pairs, also for what shall block, without a benchmark that both have, with one
+/// that two benches of a commit measure, or with one that some process left out.
 pub fn run(
     [old_copy, new_copy]: [&Copy; 2],
     old: Commit,
@@ -255,10 +255,25 @@ fn comparison(
     let mut rows = Vec::new();
     for (id, old) in before {
         let Some(new) = after.get(id) else { continue };
+        // With one missing, the later samples would be paired with those of other turns.
+        for (commit, times) in [("old", old), ("new", new)] {
+            if times.len() != plan.pairs {
+                return Err(Error::Incomparable {
+                    reason: format!(
+                        "`{id}` was measured by {} of {} processes of the {commit} commit",
+                        times.len(),
+                        plan.pairs
+                    ),
+                    help: "let the bench measure the same every time, or leave it out with \
+                           --filter"
+                        .to_owned(),
+                });
+            }
+        }
         let pairs: Vec<_> = old.iter().copied().zip(new.iter().copied()).collect();
         let change =
             stats::paired_change(&pairs, plan.confidence).ok_or_else(|| Error::Incomparable {
-                reason: format!("`{id}` was not measured by every process, or took no time"),
+                reason: format!("`{id}` took no time"),
                 help: "let it do more in an iteration, or leave it out with --filter".to_owned(),
             })?;
         rows.push(Row {

@@ -353,10 +353,13 @@ mod tests {
     #[test]
     fn a_name_that_is_still_in_use_keeps_its_own_history() {
         let both = &[("a", 1), ("c", 2)];
-        let history = history(&[record(1, "1", both), record(2, "1", both)]);
-        let series = history.series(all, &Renames::of(&[("a", "c")]));
-        let ids: Vec<_> = series.iter().map(|s| (&*s.id, s.points.len())).collect();
-        assert_eq!(ids, [("a", 2), ("c", 2)]);
+        let runs = [record(1, "1", both), record(2, "1", both)];
+        let then = [&runs[..], &[record(3, "1", &[("c", 2)])]].concat();
+        for (runs, of_c) in [(&runs[..], 2), (&then, 3)] {
+            let series = history(runs).series(all, &Renames::of(&[("a", "c")]));
+            let ids: Vec<_> = series.iter().map(|s| (&*s.id, s.points.len())).collect();
+            assert_eq!(ids, [("a", 2), ("c", of_c)]);
+        }
     }
 
     #[test]

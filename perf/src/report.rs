@@ -512,6 +512,13 @@ pub fn wall(comparison: &ab::Comparison) -> String {
              together keep {confidence} %."
         );
         list(&mut out, "These block", &block.ids);
+        if !comparison.gone.is_empty() {
+            line!(
+                out,
+                "\nNobody knows what became of those that are gone: that is no pass. Compare with a commit that has \
+                 them by their present names, or leave them out with --filter."
+            );
+        }
     }
     out
 }

@@ -121,6 +121,11 @@ fn each_side_has_the_files_and_programs_of_its_own_commit() {
         r#"fs::read_to_string("times")"#,
         // By the path that it builds in.
         r#"fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/times"))"#,
+        // By the path that cargo tells those it runs, and nothing of another package.
+        r#"match env::var("CARGO_PKG_NAME") {
+            Err(_) => fs::read_to_string(env::var("CARGO_MANIFEST_DIR").unwrap() + "/times"),
+            Ok(foreign) => panic!("{foreign}"),
+        }"#,
         // From a program that is built with it.
         r#"String::from_utf8(std::process::Command::new(env!("CARGO_BIN_EXE_timed")).output().unwrap().stdout)"#,
     ] {
@@ -136,6 +141,52 @@ fn each_side_has_the_files_and_programs_of_its_own_commit() {
         let row = "| `get` | 100.1 ns | 120.1 ns | +19.98 %";
         ab(&project, &[]).says(0, &[row]);
     }
+}
+
+#[test]
+fn a_benchmark_that_is_gone_is_no_pass_where_something_blocks() {
+    let project = project();
+    let measures = |name: &str| {
+        let bench = BENCH.replace("home.join(\"get/new\")", "home.join(\"put/new\")");
+        let bench = bench.replace("\"full_id\":\"get\"", &format!("\"full_id\":\"{name}\""));
+        assert!(!bench.contains("get/new"));
+        project.0.write("benches/more.rs", &bench);
+    };
+    let two = format!("{MANIFEST}\n[[bench]]\nname = \"more\"\nharness = false\n");
+    project.0.write("Cargo.toml", &two);
+    measures("put");
+    project.commit("two");
+    measures("put renamed");
+    project.commit("renamed");
+    let args = ["--bench", "wall", "--bench", "more"];
+    ab(&project, &args).says(0, &["## Gone", "- `put`", "- `put renamed`"]);
+    let blocking = [&args[..], &["--block-above", "10"]].concat();
+    ab(&project, &blocking).says(2, &["## Gone", "- `put`"]);
+}
+
+#[test]
+fn a_process_that_leaves_a_benchmark_out_is_an_error_and_shifts_no_pair() {
+    let project = project();
+    // In the second of its processes.
+    let bench = BENCH.replace(
+        "let new = home.join(\"get/new\");",
+        "let id = if so_far.matches(side).count() == 1 { \"other\" } else { \"get\" };\n\
+         let new = home.join(\"get/new\");",
+    );
+    let bench = bench.replace(
+        "r#\"{\"group_id\":\"get\",\"function_id\":null,\"value_str\":null,\"throughput\":null,\"full_id\":\"get\",\"directory_name\":\"get\",\"title\":\"get\"}\"#",
+        "format!(r#\"{{\"full_id\":\"{id}\",\"throughput\":null}}\"#)",
+    );
+    assert!(bench.contains("full_id\":\"{id}"));
+    project.0.write("benches/wall.rs", &bench);
+    takes(&project, "new", "120");
+    ab(&project, &[]).says(
+        2,
+        &[
+            "`get` was measured by 5 of 6 processes of the new commit",
+            "--filter",
+        ],
+    );
 }
 
 #[test]
@@ -163,10 +214,7 @@ fn a_benchmark_that_two_benches_measure_is_an_error() {
 fn what_cannot_be_compared_says_why() {
     let project = project();
     takes(&project, "new", "0");
-    ab(&project, &[]).says(
-        2,
-        &["`get` was not measured by every process, or took no time"],
-    );
+    ab(&project, &[]).says(2, &["`get` took no time"]);
     ab(&project, &["--pairs", "5"]).says(2, &["5 pairs make no interval of 95 %", "ask for 6"]);
     ab(&project, &["--confidence", "100"]).says(2, &["must be 50 or more and below 100"]);
     ab(&project, &["--bench", "nowhere"]).says(2, &["no bench target named `nowhere`"]);

@@ -129,6 +129,9 @@ impl Program {
             .args(&plan.filter)
             .current_dir(&self.folder)
             .env("CRITERION_HOME", home);
+        // As cargo would run it; what cargo says of our own package leads elsewhere.
+        forget_cargo(&mut process);
+        process.env("CARGO_MANIFEST_DIR", &self.folder);
         program::output(&mut process, "only benches of criterion can be compared so")?;
         let mut harvest = Harvest::default();
         if home.exists() {
