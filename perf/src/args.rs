@@ -68,9 +68,10 @@ pub(crate) struct Gate {
     /// machines that have no baseline of their own. If it has gone on since HEAD
     /// left it, the commit where they parted is measured. What is built is kept in
     /// --target-dir, if one is named.
-    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["record", "baselines", "accept"])]
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["record", "baselines"])]
     pub(crate) against: Option<String>,
-    /// Keep both records in this folder, as `old.json` and `new.json`.
+    /// Keep both records in this folder, as `old.json` (if that commit has such
+    /// benchmarks) and `new.json`.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     pub(crate) keep: Option<PathBuf>,
     /// What runs the benchmarks in the project's folder

@@ -2,6 +2,7 @@
 
 use crate::args::{self, Cli, Command, Format, Output, Past, Shape, Sources};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{env, io};
@@ -14,7 +15,7 @@ use umbra_perf::git::Repository;
 use umbra_perf::history::History;
 use umbra_perf::html::{self, Page};
 use umbra_perf::limits::{Limits, Renames};
-use umbra_perf::measure::Bench;
+use umbra_perf::measure::{self, Bench};
 use umbra_perf::read::{self, Harvest, Stale};
 use umbra_perf::record::{Record, Source};
 use umbra_perf::{provenance, report, store};
@@ -63,8 +64,7 @@ fn judge(args: args::Gate) -> Result<Outcome> {
                 Some(path) => store::load(path)?,
                 None => args.sources.record(Purpose::Judge)?,
             };
-            let origin = Origin::Committed(&args.accept);
-            let baseline = gate::choose(&baselines, &current, origin)?;
+            let baseline = gate::choose(&baselines, &current, Origin::Committed, &args.accept)?;
             gate::judge(&baseline, &current, &limits)
         }
     };
@@ -92,19 +92,47 @@ fn against(args: &args::Gate, commit: &str, limits: &Limits) -> Result<Verdict> 
         tell(&format!("measuring {} {}", commit.short(), commit.subject));
         bench.measure(commit)
     };
-    let before = measure(&old)?;
+    let before = match measure(&old) {
+        Err(error) if measure::has_none(&error) => {
+            tell(&format!("{} has no such benchmarks: {error}", old.short()));
+            None
+        }
+        before => Some(before?),
+    };
     let after = measure(&new)?;
     if let Some(folder) = &args.keep {
-        std::fs::create_dir_all(folder).map_err(|source| Error::Write {
-            path: folder.clone(),
-            source,
-        })?;
-        store::save(&folder.join("old.json"), &before)?;
-        store::save(&folder.join("new.json"), &after)?;
+        keep(folder, before.as_ref(), &after)?;
     }
-    let baselines = [(format!("commit {}", old.short()).into(), before)];
-    let baseline = gate::choose(&baselines, &after, Origin::Here)?;
+    let (name, before) = match before {
+        Some(before) => (format!("commit {}", old.short()), before),
+        // As if it had been measured: it was made as HEAD is, and has nothing.
+        None => (
+            format!("commit {}, which has no such benchmarks", old.short()),
+            Record::new(after.provenance.clone(), BTreeMap::new()),
+        ),
+    };
+    let baselines = [(name.into(), before)];
+    let baseline = gate::choose(&baselines, &after, Origin::Here, &args.accept)?;
     Ok(gate::judge(&baseline, &after, limits))
+}
+
+/// Writes what was measured into a folder; what an older run left there is not of
+/// this one.
+fn keep(folder: &Path, before: Option<&Record>, after: &Record) -> Result<()> {
+    let failed = |path: &Path, source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let old = folder.join("old.json");
+    match before {
+        Some(before) => store::save(&old, before)?,
+        None if old.exists() => {
+            std::fs::remove_file(&old).map_err(|error| failed(&old, error))?;
+        }
+        None => {}
+    }
+    store::save(&folder.join("new.json"), after)
 }
 
 fn make_report(args: &args::Report) -> Result<()> {

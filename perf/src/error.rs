@@ -181,10 +181,9 @@ impl Error {
             problem: error.message().to_owned(),
             text,
             at,
-            help:
-                "a file of limits holds `version`, `[default]`, `[[benchmark]]` and `[renamed]`, \
-                   with `soft_percent`, `hard_percent`, `ignore_below` and `max`"
-                    .to_owned(),
+            help: "a file of limits holds `version`, `removed`, `[default]`, `[[benchmark]]` and \
+                   `[renamed]`, with `soft_percent`, `hard_percent`, `ignore_below` and `max`"
+                .to_owned(),
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Finding {
 pub struct Verdict {
     /// The baseline that was compared with.
     pub baseline: PathBuf,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Every gated benchmark, the worst first.
     pub findings: Vec<Finding>,
     /// The functions that moved in benchmarks that did, the most first.
@@ -63,7 +65,9 @@ pub struct Verdict {
     pub added: Vec<String>,
     /// Benchmarks of the baseline that are gone: nobody knows what they cost.
     pub gone: Vec<String>,
-    /// Limits that match no benchmark.
+    /// Those that the limits say were removed on purpose.
+    pub removed: Vec<String>,
+    /// Limits that match no benchmark, and removals of none that the baseline has.
     pub idle_limits: Vec<String>,
     /// Renames that were not applied: the benchmark of the older name is still
     /// there, or another is by now, and is judged by itself.
@@ -107,27 +111,53 @@ impl Verdict {
 }
 
 /// Where a baseline comes from, beside what it says of that.
-#[derive(Clone, Copy, Debug)]
-pub enum Origin<'a> {
-    /// A file of whatever machine: what neither knows of its own may differ. The
-    /// differences in these aspects do not count.
-    Committed(&'a [Aspect]),
-    /// Measured here, just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A file of whatever machine: what neither knows of its own may differ.
+    Committed,
+    /// Measured here, just now. It may have no benchmark: it is then older than
+    /// all of them.
     Here,
 }
 
-impl Origin<'_> {
+impl Origin {
     /// In what the baseline was made otherwise, or nobody knows.
     fn differences(self, old: &Record, new: &Record) -> Vec<Mismatch> {
         let mut all = mismatches(&old.provenance, &new.provenance);
-        if matches!(self, Self::Committed(_)) {
+        if self == Self::Committed {
             all.extend(unknown(&old.provenance, &new.provenance));
         }
         all
     }
 
-    fn accepts(self, aspect: Aspect) -> bool {
-        matches!(self, Self::Committed(accepted) if accepted.contains(&aspect))
+    /// Whether a baseline can be judged by.
+    fn serves(self, baseline: &Record) -> bool {
+        baseline.has_instructions() || self == Self::Here && baseline.benchmarks.is_empty()
+    }
+
+    /// What to do if none serves.
+    const fn none(self) -> &'static str {
+        match self {
+            Self::Committed => {
+                "record one from iai-callgrind's output on the commit to compare with"
+            }
+            Self::Here => "let the command after `--` run iai-callgrind's benchmarks there, too",
+        }
+    }
+
+    /// What to do about differences in these aspects.
+    fn otherwise(self, aspects: &str) -> String {
+        match self {
+            Self::Committed => format!(
+                "record a baseline here, on the commit to compare with, and commit it beside the \
+                 others; or, if you know that it does not matter, pass `--accept {aspects}`"
+            ),
+            Self::Here => format!(
+                "if the change itself brings this (a new compiler, say), pass `--accept \
+                 {aspects}`: it is judged with what that costs"
+            ),
+        }
     }
 }
 
@@ -138,14 +168,16 @@ pub struct Chosen<'a> {
     pub path: &'a Path,
     /// The baseline.
     pub record: &'a Record,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Differences of the machine that were accepted on request.
     pub accepted: Vec<Mismatch>,
 }
 
 /// The baseline that was made as `current` was.
 ///
-/// Several baselines may lie side by side, one for each compiler or machine.
-/// If several fit, one with the fewest differences is taken, accepted or not, and
+/// Several baselines may lie side by side, one for each compiler or machine. The
+/// differences in the aspects of `accept` do not count. If several fit, one with the fewest differences is taken, accepted or not, and
 /// of these the one recorded last.
 ///
 /// # Errors
@@ -154,7 +186,8 @@ pub struct Chosen<'a> {
 pub fn choose<'a>(
     baselines: &'a [(PathBuf, Record)],
     current: &Record,
-    origin: Origin<'_>,
+    origin: Origin,
+    accept: &[Aspect],
 ) -> Result<Chosen<'a>> {
     if !current.has_instructions() {
         return Err(Error::Incomparable {
@@ -162,15 +195,16 @@ pub fn choose<'a>(
             help: "run the iai-callgrind benchmarks with `-- --save-summary=json` first".to_owned(),
         });
     }
-    let candidates = baselines.iter().filter(|(_, r)| r.has_instructions());
+    let candidates = baselines.iter().filter(|(_, r)| origin.serves(r));
     let closest = candidates
         .map(|(path, record)| {
             let all = origin.differences(record, current);
             let (accepted, open): (Vec<_>, Vec<_>) =
-                all.into_iter().partition(|m| origin.accepts(m.aspect));
+                all.into_iter().partition(|m| accept.contains(&m.aspect));
             let chosen = Chosen {
                 path,
                 record,
+                origin,
                 accepted,
             };
             (chosen, open)
@@ -182,7 +216,7 @@ pub fn choose<'a>(
     let Some((chosen, differences)) = closest else {
         return Err(Error::Incomparable {
             reason: "no baseline counts instructions".to_owned(),
-            help: "record one from iai-callgrind's output on the commit to compare with".to_owned(),
+            help: origin.none().to_owned(),
         });
     };
     if differences.is_empty() {
@@ -196,11 +230,7 @@ pub fn choose<'a>(
             chosen.path.display(),
             list.join("; ")
         ),
-        help: format!(
-            "record a baseline here, on the commit to compare with, and commit it beside the \
-             others; or, if you know that it does not matter, pass `--accept {}`",
-            names.join(",")
-        ),
+        help: origin.otherwise(&names.join(",")),
     })
 }
 
@@ -243,9 +273,12 @@ pub fn judge(chosen: &Chosen<'_>, current: &Record, limits: &Limits) -> Verdict 
         moved.any(|f| f.row.id == id)
     };
     functions.retain(|function| moved(&function.id));
+    let gone = comparison.gone.into_iter().filter(missed);
+    let (removed, gone): (Vec<_>, Vec<_>) = gone.partition(|id| limits.is_removed(id));
     let ids: Vec<_> = current.benchmarks.keys().map(String::as_str).collect();
     Verdict {
         baseline: chosen.path.to_owned(),
+        origin: chosen.origin,
         findings,
         functions,
         added: comparison
@@ -253,8 +286,13 @@ pub fn judge(chosen: &Chosen<'_>, current: &Record, limits: &Limits) -> Verdict 
             .into_iter()
             .filter(|id| gates(&current.benchmarks[id]))
             .collect(),
-        gone: comparison.gone.into_iter().filter(missed).collect(),
-        idle_limits: limits.idle(&ids).map(str::to_owned).collect(),
+        idle_limits: limits
+            .idle(&ids)
+            .chain(limits.idle_removals(&removed))
+            .map(str::to_owned)
+            .collect(),
+        gone,
+        removed,
         idle_renames: limits
             .renames()
             .idle(|id| current.benchmarks.contains_key(id))

@@ -2,10 +2,11 @@
 //!
 //! ```toml
 //! version = 1
+//! removed = ["insn_get::get::old::*"]   # on purpose: they may be missing
 //!
 //! [default]
 //! soft_percent = 0.1   # reported from here on
-//! hard_percent = 1.0   # the gate closes from here on
+//! hard_percent = 1.0   # the gate closes above
 //! ignore_below = 16    # instructions: smaller changes are none at all
 //!
 //! [[benchmark]]        # the last entry that matches decides, field by field
@@ -69,6 +70,7 @@ pub fn pattern(text: &str) -> std::result::Result<GlobMatcher, String> {
 pub struct Limits {
     default: Limit,
     entries: Vec<(GlobMatcher, Fields)>,
+    removed: Vec<GlobMatcher>,
     renames: Renames,
 }
 
@@ -113,6 +115,8 @@ impl Renames {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
+    #[serde(default)]
+    removed: Vec<String>,
     #[serde(default)]
     default: Fields,
     #[serde(default)]
@@ -181,15 +185,20 @@ impl Limits {
         let mut limits = Self {
             default,
             entries: Vec::new(),
+            removed: Vec::new(),
             renames: Renames::default(),
         };
+        for id in file.removed {
+            let glob = pattern(&id).map_err(|problem| content(problem, "`*` is any text"))?;
+            limits.removed.push(glob);
+        }
         let mut olds = BTreeMap::new();
         for (old, new) in &file.renamed {
             // One of the two would be judged by the other's counts.
             if let Some(first) = olds.insert(new, old) {
                 return Err(content(
                     format!("[renamed]: both `{first}` and `{old}` became `{new}`"),
-                    "take out the one that was removed",
+                    "take out the one that was removed, and name it in `removed`",
                 ));
             }
         }
@@ -242,6 +251,22 @@ impl Limits {
     #[must_use]
     pub fn renames(&self) -> &Renames {
         &self.renames
+    }
+
+    /// Whether a benchmark that is missing was removed on purpose. One that is there
+    /// is judged all the same.
+    #[must_use]
+    pub fn is_removed(&self, id: &str) -> bool {
+        self.removed.iter().any(|glob| glob.is_match(id))
+    }
+
+    /// The removals that match none of these benchmarks.
+    pub fn idle_removals<'a>(&'a self, ids: &'a [String]) -> impl Iterator<Item = &'a str> {
+        let idle = |glob: &&GlobMatcher| !ids.iter().any(|id| glob.is_match(id));
+        self.removed
+            .iter()
+            .filter(idle)
+            .map(|glob| glob.glob().glob())
     }
 
     /// The entries that match none of these benchmarks: they protect nothing.
@@ -316,6 +341,7 @@ mod tests {
         let error = parse(twice).expect_err("two of one name").to_string();
         assert!(error.contains("both `a` and `b` became `c`"), "{error}");
         assert!(parse("version = 2").is_err());
+        assert!(parse("version = 1\nremoved = [\"[\"]\n").is_err());
         assert!(parse("version = 1\n[[benchmark]]\nid = \"[\"\n").is_err());
     }
 }

@@ -105,6 +105,24 @@ pub fn build_folder(copy: &Copy, target: Option<&Path>) -> PathBuf {
     kept.unwrap_or_else(|| copy.beside("target"))
 }
 
+/// Whether an error of measuring says that the commit has none of the benchmarks
+/// asked for, and not that they fail: they left nothing, or cargo knows none of
+/// the name. A failure in other words is not taken for that.
+#[must_use]
+pub fn has_none(error: &Error) -> bool {
+    match error {
+        Error::NoOutput { .. } => true,
+        Error::Command { problem, .. } => {
+            let of_cargo = |line: &str| {
+                line.starts_with("error: no bench target ")
+                    || line.starts_with("error: package ") && line.ends_with(" match any packages")
+            };
+            problem.lines().any(of_cargo)
+        }
+        _ => false,
+    }
+}
+
 /// What a target folder holds, as a record of the project there.
 fn harvest(project: &Path, target: &Path) -> Result<Record> {
     let mut harvest = Harvest::default();
@@ -143,5 +161,42 @@ fn remove(folder: &Path) -> Result<()> {
             source: error,
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_says_that_there_are_no_such_benchmarks_in_words_that_are_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("the folder");
+            fs::write(path, text).expect("to write it");
+        };
+        write(
+            "Cargo.toml",
+            "[package]\nname = \"a\"\nedition = \"2024\"\n[workspace]\n",
+        );
+        write("src/lib.rs", "no Rust");
+        let cargo = |args: &[&str]| {
+            let mut command = Command::new("cargo");
+            command.args(args).current_dir(folder.path());
+            command.env("CARGO_TARGET_DIR", folder.path().join("target"));
+            forget_cargo(&mut command);
+            program::output(&mut command, "").expect_err("it fails")
+        };
+        for none in [
+            &["bench", "--bench", "insn_*"][..],
+            &["bench", "--bench", "insn"],
+            &["bench", "--package", "b", "--bench", "insn"],
+        ] {
+            let error = cargo(none);
+            assert!(has_none(&error), "{error}");
+        }
+        let error = cargo(&["bench"]);
+        assert!(!has_none(&error), "it does not build: {error}");
     }
 }

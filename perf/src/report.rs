@@ -4,7 +4,7 @@
 use crate::ab::{self, Finding as Wall};
 use crate::bisect::{Answer, Seen};
 use crate::compare::{Comparison, Moved, Row};
-use crate::gate::{Finding, Judgement, Outcome, Verdict};
+use crate::gate::{Finding, Judgement, Origin, Outcome, Verdict};
 use crate::git::Commit;
 use crate::history::{History, Series, sparkline};
 use crate::record::{Measure, Provenance, Record, Source, Unit, Value};
@@ -316,6 +316,7 @@ pub fn verdict(verdict: &Verdict) -> String {
         "Gone, though the baseline has them",
         &verdict.gone,
     );
+    list(&mut out, "Removed on purpose", &verdict.removed);
     list(
         &mut out,
         "Limits that match no benchmark",
@@ -337,26 +338,38 @@ pub fn verdict(verdict: &Verdict) -> String {
 
 fn advice(out: &mut String, verdict: &Verdict) {
     let mut advice = Vec::new();
+    let committed = verdict.origin == Origin::Committed;
     if verdict.outcome() == Outcome::Regressed {
-        advice.push(
+        advice.push(format!(
             "Find what costs more (the functions above, `umbra-perf bisect`, `callgrind_annotate` \
-             on the benchmark's `callgrind.*.out`) and take it back; or, if it buys something, record a new baseline and say in the commit \
-             what.",
-        );
+             on the benchmark's `callgrind.*.out`) and take it back; or, if it buys something, {} \
+             and say in the commit what.",
+            if committed {
+                "record a new baseline"
+            } else {
+                "give the benchmark a higher `hard_percent` or `max` in the file of limits"
+            }
+        ));
     }
     if !verdict.gone.is_empty() {
-        advice.push(
+        advice.push(format!(
             "A benchmark that was renamed belongs into the limits' `[renamed]`; one that was \
-             removed on purpose needs a new baseline; one that was not run needs running.",
-        );
+             removed on purpose into their `removed`{}; one that was not run needs running.",
+            if committed {
+                ", until there is a new baseline"
+            } else {
+                ""
+            }
+        ));
     }
-    if verdict.of(Judgement::Improved).next().is_some() {
+    if committed && verdict.of(Judgement::Improved).next().is_some() {
         advice.push(
             "It got better: record a new baseline and commit it, or the next loss of as much \
-             passes unseen.",
+             passes unseen."
+                .to_owned(),
         );
-    } else if !verdict.added.is_empty() {
-        advice.push("Record a new baseline to have the new benchmarks judged.");
+    } else if committed && !verdict.added.is_empty() {
+        advice.push("Record a new baseline to have the new benchmarks judged.".to_owned());
     }
     if !advice.is_empty() {
         line!(out, "\nWhat to do:");

@@ -50,11 +50,16 @@ fn run(project: &Project, script: &str, variables: &[(&str, &str)]) -> i32 {
 
 /// A merge into a branch whose benchmark costs 1000; on the side it costs `cost`.
 fn merge(cost: u64) -> Project {
+    merge_of(|project| drop(project.costs(cost, "the change")))
+}
+
+/// A merge of a side on which something is done.
+fn merge_of(does: impl Fn(&Project)) -> Project {
     let project = Project::new();
     project.0.write("limits.toml", "version = 1\n");
     project.costs(1000, "start");
     project.git(&["checkout", "--quiet", "-b", "side"]);
-    project.costs(cost, "the change");
+    does(&project);
     project.git(&["checkout", "--quiet", "main"]);
     project.0.write("other", "");
     project.commit("meanwhile");
@@ -65,16 +70,18 @@ fn merge(cost: u64) -> Project {
 
 /// Judges and makes the page; the exit status of the last step.
 fn job(project: &Project) -> i32 {
+    job_with(project, &[])
+}
+
+fn job_with(project: &Project, variables: &[(&str, &str)]) -> i32 {
     let scripts = scripts(&workflow());
-    assert_eq!(run(project, &scripts["Count and judge"], &[]), 0);
+    assert_eq!(run(project, &scripts["Count and judge"], variables), 0);
     if project.0.path("perf-report/new.json").exists() {
-        assert_eq!(run(project, &scripts["Page"], &[]), 0);
+        assert_eq!(run(project, &scripts["Page"], variables), 0);
     }
     let output = project.0.read("output");
-    let code = output
-        .trim()
-        .strip_prefix("code=")
-        .expect("the gate's exit status");
+    let code = output.lines().last().and_then(|l| l.strip_prefix("code="));
+    let code = code.expect("the gate's exit status");
     run(project, &scripts["Verdict"], &[("CODE", code)])
 }
 
@@ -115,6 +122,123 @@ fn what_cannot_be_measured_fails_and_says_so() {
             .read("summary")
             .contains("could not compare (exit status 2)")
     );
+}
+
+/// A compiler whose version the commit chooses.
+const RUSTC: &str = "#!/bin/sh\necho \"rustc $(cat rust-toolchain.toml)\"\necho 'host: a-b-c'\n";
+
+#[test]
+fn a_change_of_the_compiler_is_judged_with_what_it_costs() {
+    for (cost, code) in [(1005, 0), (1100, 3)] {
+        let project = Project::new();
+        let rustc = project.0.write("rustc", RUSTC);
+        project.0.write("limits.toml", "version = 1\n");
+        project.0.write("rust-toolchain.toml", "1\n");
+        project.costs(1000, "start");
+        project.0.write("rust-toolchain.toml", "2\n");
+        project.costs(cost, "a new compiler");
+        project.git(&["update-index", "--chmod=+x", "rustc"]);
+        let script = rustc.to_str().expect("UTF-8");
+        let made = Command::new("chmod").args(["+x", script]).status();
+        assert!(made.is_ok_and(|status| status.success()), "chmod");
+        assert_eq!(job_with(&project, &[("RUSTC", script)]), code);
+        let comment = project.0.read("verdict.md");
+        let difference = "rustc: rustc 1 before, rustc 2 now";
+        assert!(comment.contains(difference), "{comment}");
+    }
+}
+
+#[test]
+fn a_benchmark_that_was_removed_on_purpose_passes_if_it_is_declared() {
+    let removed = format!("version = 1\nremoved = [\"{}\"]\n", Project::BENCHMARK);
+    for (limits, code) in [("version = 1\n", 2), (&removed, 0)] {
+        let project = merge_of(|project| {
+            project.0.write("limits.toml", limits);
+            project.0.write("renamed", "");
+            project.costs(1000, "another instead");
+        });
+        assert_eq!(job(&project), code);
+        let comment = project.0.read("verdict.md");
+        let gone = comment.contains("into their `removed`; one that");
+        assert_eq!(gone, code == 2, "{comment}");
+        assert_eq!(comment.contains("Removed on purpose"), code == 0);
+        // There is no baseline here that could be recorded.
+        assert!(!comment.contains("baseline;"), "{comment}");
+        assert!(!comment.contains("ecord a new baseline"), "{comment}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_worth_it_passes_with_a_limit_of_its_own() {
+    let project = merge(1100);
+    assert_eq!(job(&project), 3);
+    let comment = project.0.read("verdict.md");
+    assert!(comment.contains("a higher `hard_percent`"), "{comment}");
+    assert!(!comment.contains("record a new baseline"), "{comment}");
+    let limits = format!(
+        "version = 1\n[[benchmark]]\nid = \"{}\"\nhard_percent = 10\n",
+        Project::BENCHMARK
+    );
+    project.0.write("limits.toml", &limits);
+    assert_eq!(job(&project), 0);
+}
+
+#[test]
+fn the_first_benchmarks_pass_and_have_their_page() {
+    // The command leaves nothing, or is cargo's and says why.
+    let message = "error: no bench target matches pattern `insn_*` in default-run packages";
+    for (words, code) in [("", 0), (message, 0), ("error: could not compile `x`", 2)] {
+        let first = "set -e\ntest -e first || { echo \"$WORDS\" >&2; test -z \"$WORDS\"; exit; }\n";
+        let project = Project::new();
+        let bench = project.0.read("bench.sh").replacen("set -e\n", first, 1);
+        project.0.write("bench.sh", &bench);
+        project.0.write("limits.toml", "version = 1\n");
+        project.commit("start");
+        project.0.write("first", "");
+        project.costs(1000, "the first benchmark");
+        // Of a run before.
+        project.0.write("perf-report/old.json", "{");
+        assert_eq!(job_with(&project, &[("WORDS", words)]), code, "{words}");
+        let comment = project.0.read("verdict.md");
+        let passed = comment.contains("which has no such benchmarks")
+            && comment.contains(&format!("- `{}`", Project::BENCHMARK));
+        assert_eq!(passed, code == 0, "{comment}");
+        assert_eq!(project.0.path("perf-report/index.html").exists(), code == 0);
+    }
+}
+
+#[test]
+fn a_comment_is_made_once_and_edited_from_then_on() {
+    let script = &scripts(&workflow())["Comment"];
+    for (ids, call) in [
+        ("", "pr comment 7 --body-file comment.md"),
+        (
+            "11\n12\n",
+            "api --method PATCH repos/o/r/issues/comments/11 -F body=@comment.md",
+        ),
+    ] {
+        let project = Project::new();
+        project.0.write("verdict.md", "Gate: fine.\n");
+        // Says what GitHub would, and writes down what it was asked.
+        let gh = "#!/bin/sh\necho \"$@\" >> calls\ncase $2 in --paginate) printf \"$IDS\";; esac\n";
+        let gh = project.0.write("bin/gh", gh);
+        let made = Command::new("chmod").arg("+x").arg(&gh).status();
+        assert!(made.is_ok_and(|status| status.success()), "chmod");
+        let path = format!("{}:/usr/bin:/bin", project.0.path("bin").display());
+        let variables = [
+            ("NUMBER", "7"),
+            ("GITHUB_REPOSITORY", "o/r"),
+            ("IDS", ids),
+            ("PATH", &path),
+        ];
+        assert_eq!(run(&project, script, &variables), 0);
+        let calls = project.0.read("calls");
+        assert!(calls.starts_with("api --paginate repos/o/r/issues/7/comments --jq"));
+        assert!(calls.contains("startswith(\"<!-- umbra-perf -->\")"));
+        assert_eq!(calls.lines().last(), Some(call), "{calls}");
+        let comment = project.0.read("comment.md");
+        assert_eq!(comment, "<!-- umbra-perf -->\nGate: fine.\n");
+    }
 }
 
 #[test]
