@@ -4,11 +4,11 @@
 //! Measuring an older commit happens in a clone of its own. The project's folder,
 //! its index and its list of worktrees stay as they are, whatever happens.
 
+use crate::ending::Folder;
 use crate::error::{Error, Result};
 use crate::program;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tempfile::TempDir;
 
 /// What to do when git fails and nothing better is known.
 const HELP: &str = "name a folder in a git repository with its history (`git fetch --unshallow`)";
@@ -148,8 +148,7 @@ impl Repository {
     /// # Errors
     /// [`Error::Command`], [`Error::Write`] without room for it.
     pub fn copy(&self) -> Result<Copy> {
-        let folder = tempfile::Builder::new().prefix("umbra-perf-").tempdir();
-        let folder = folder.map_err(|source| Error::Write {
+        let folder = Folder::new().map_err(|source| Error::Write {
             path: std::env::temp_dir(),
             source,
         })?;
@@ -174,7 +173,7 @@ impl Repository {
 #[derive(Debug)]
 pub struct Copy {
     repository: Repository,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl Copy {

@@ -33,6 +33,7 @@
 //! | 0 | fine: nothing got worse than its limit (improvements are announced) |
 //! | 2 | cannot compare, or the input is bad: a sentence says what to do |
 //! | 3 | regressed: a benchmark got worse than its limit |
+//! | 130 | interrupted: what was started has ended, temporary folders are gone |
 //!
 //! # Files
 //! Everything is read and checked before anything is written, and a file is
@@ -41,6 +42,7 @@
 pub mod ab;
 pub mod bisect;
 pub mod compare;
+pub mod ending;
 pub mod error;
 pub mod gate;
 pub mod git;

@@ -8,7 +8,8 @@ use miette::{MietteHandlerOpts, ReportHandler};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run(args::Cli::parse()) {
+    let cli = args::Cli::parse();
+    match umbra_perf::ending::guard().and_then(|()| cli::run(cli)) {
         Ok(outcome) => ExitCode::from(outcome as u8),
         Err(error) => {
             // Terminals wrap lines well; a path broken in two cannot be copied.

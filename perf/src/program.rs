@@ -1,7 +1,8 @@
 //! Running other programs: what they print, and why they failed.
 
+use crate::ending;
 use crate::error::{Error, Result};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 /// Lines of a failed program's output that an error repeats.
 const TAIL: usize = 20;
@@ -17,7 +18,7 @@ pub fn output(command: &mut Command, help: &str) -> Result<String> {
         problem,
         help: help.to_owned(),
     };
-    let ran = command.stdin(Stdio::null()).output();
+    let ran = ending::output(command);
     let Output {
         status,
         stdout,
