@@ -124,17 +124,20 @@ impl Repository {
     /// [`Error::Command`].
     pub fn versions(&self, file: &Path) -> Result<Vec<(Commit, String, String)>> {
         let mut log = git(&self.root);
-        log.args(["log", "--follow", "--name-only", "--diff-filter=d"])
-            .args(["--format=%x00%H%x01%s", "--"])
+        // With -z a path is as it is; otherwise git quotes what is not ASCII.
+        log.args(["log", "-z", "--follow", "--name-only", "--diff-filter=d"])
+            .args(["--format=%x01%H%x01%s", "--"])
             .arg(file);
         let log = program::output(&mut log, HELP)?;
         let mut versions = Vec::new();
-        for entry in log.split('\0').skip(1) {
-            let mut lines = entry.lines().filter(|line| !line.is_empty());
-            let head = lines.next().and_then(|line| line.split_once('\u{1}'));
-            let (Some((id, subject)), Some(path)) = (head, lines.next()) else {
+        let mut fields = log.split('\0');
+        while let Some(field) = fields.next() {
+            let head = field.strip_prefix('\u{1}');
+            let Some((id, subject)) = head.and_then(|head| head.split_once('\u{1}')) else {
                 continue;
             };
+            let path = fields.next().unwrap_or_default();
+            let path = path.strip_prefix('\n').unwrap_or(path);
             let text = self.run(&["show", &format!("{id}:{path}")])?;
             let (id, subject) = (id.to_owned(), subject.to_owned());
             versions.push((Commit { id, subject }, path.to_owned(), text));

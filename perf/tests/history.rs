@@ -95,6 +95,21 @@ fn a_renamed_file_and_a_renamed_benchmark_keep_their_history() {
 }
 
 #[test]
+fn a_name_that_git_would_quote_has_a_history() {
+    let project = project();
+    project.git(&["mv", BASELINE, "baselines/\u{fc}ber \"alles\".json"]);
+    project.commit("move it");
+    baseline(&project, 4, 1200, |_| {});
+    project.0.run(&HISTORY).says(0, &["4 runs", "\u{2581}"]);
+    let folder = "h\u{e4}user/lange stra\u{df}e";
+    std::fs::create_dir_all(project.0.path(folder)).expect("the folder");
+    project.git(&["mv", "baselines", folder]);
+    project.commit("and its folder");
+    let args = ["history", "--history", &format!("{folder}/baselines")];
+    project.0.run(&args).says(0, &["4 runs"]);
+}
+
+#[test]
 fn only_the_benchmarks_asked_for_are_listed() {
     let project = project();
     let only = |pattern| {
