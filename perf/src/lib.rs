@@ -49,6 +49,7 @@ pub mod git;
 pub mod history;
 pub mod html;
 pub mod limits;
+mod markdown;
 pub mod measure;
 pub mod plot;
 pub mod program;

@@ -7,6 +7,7 @@ use crate::compare::{Comparison, Moved, Row};
 use crate::gate::{Finding, Judgement, Origin, Outcome, Verdict};
 use crate::git::Commit;
 use crate::history::{History, Series, sparkline};
+use crate::markdown::{code, plain};
 use crate::record::{Measure, Provenance, Record, Source, Unit, Value};
 use crate::stats::Interval;
 use std::fmt::Write;
@@ -68,7 +69,13 @@ pub fn record(record: &Record) -> String {
         for (id, benchmark) in of_source() {
             for (metric, measure) in &benchmark.metrics {
                 if shown(source, metric) {
-                    line!(out, "| `{id}` | {metric} | {} |", value(measure));
+                    line!(
+                        out,
+                        "| {} | {} | {} |",
+                        code(id),
+                        plain(metric),
+                        value(measure)
+                    );
                 }
             }
         }
@@ -123,7 +130,10 @@ fn provenance(out: &mut String, provenance: &Provenance) {
         dirty,
         ..
     } = provenance;
-    let or_unknown = |field: &Option<String>| field.clone().unwrap_or_else(|| "unknown".to_owned());
+    let or_unknown = |field: &Option<String>| {
+        let text = field.as_deref().unwrap_or("unknown");
+        plain(text).into_owned()
+    };
     line!(
         out,
         "Commit {}{}, {}, {}, {}, {}",
@@ -149,7 +159,7 @@ pub fn comparison(comparison: &Comparison) -> String {
             "\n**The two were made differently; the changes say more about that:**\n"
         );
         for mismatch in &comparison.mismatches {
-            line!(out, "- {mismatch}");
+            line!(out, "- {}", plain(&mismatch.to_string()));
         }
     }
     for source in SOURCES {
@@ -180,7 +190,9 @@ pub fn comparison(comparison: &Comparison) -> String {
             };
             line!(
                 out,
-                "| `{id}` | {metric} | {old} | {} | {} |",
+                "| {} | {} | {old} | {} | {} |",
+                code(id),
+                plain(metric),
                 quantity(row.new, row.unit),
                 change(row)
             );
@@ -216,7 +228,10 @@ fn functions(out: &mut String, moved: &[Moved]) {
             let change = function.change();
             line!(
                 out,
-                "| `{id}` | `{name}` | {file} | {old} | {new} | {change:+} |"
+                "| {} | {} | {} | {old} | {new} | {change:+} |",
+                code(id),
+                code(name),
+                plain(file)
             );
         }
     }
@@ -226,7 +241,7 @@ fn list(out: &mut String, title: &str, ids: &[String]) {
     if !ids.is_empty() {
         line!(out, "\n## {title}\n");
         for id in ids {
-            line!(out, "- `{id}`");
+            line!(out, "- {}", code(id));
         }
     }
 }
@@ -262,7 +277,7 @@ pub fn verdict(verdict: &Verdict) -> String {
         "Gate: {word}. {} benchmarks against {}: {} regressed, {} worse within the limit, {} \
          improved, {} as before.",
         verdict.findings.len(),
-        verdict.baseline.display(),
+        plain(&verdict.baseline.display().to_string()),
         count(Judgement::Regressed) + count(Judgement::AboveMax),
         count(Judgement::Worse),
         count(Judgement::Improved),
@@ -301,7 +316,8 @@ pub fn verdict(verdict: &Verdict) -> String {
             };
             line!(
                 out,
-                "| {name} | `{id}` | {old} | {new} {unit} | {change} | {limit} |"
+                "| {name} | {} | {old} | {new} {unit} | {change} | {limit} |",
+                code(id)
             );
         }
     }
@@ -397,15 +413,15 @@ pub fn history(history: &History, series: &[Series]) -> String {
             continue;
         };
         let moved = match series.last_step() {
-            Some((point, percent)) => format!("{percent:+.2} % at {}", point.label),
+            Some((point, percent)) => format!("{percent:+.2} % at {}", plain(&point.label)),
             None => "none".to_owned(),
         };
         line!(
             out,
-            "| `{}` | {} | {} | {} | {} | {} | {moved} |",
-            series.id,
-            series.metric,
-            series.processor.as_deref().unwrap_or("unknown"),
+            "| {} | {} | {} | {} | {} | {} | {moved} |",
+            code(&series.id),
+            plain(&series.metric),
+            plain(series.processor.as_deref().unwrap_or("unknown")),
             first.value,
             last.value,
             sparkline(series)
@@ -420,7 +436,7 @@ pub fn history(history: &History, series: &[Series]) -> String {
 }
 
 fn commit(commit: &Commit) -> String {
-    format!("{} {}", commit.short(), commit.subject)
+    format!("{} {}", commit.short(), plain(&commit.subject))
 }
 
 /// The answer of a bisection as Markdown, with its evidence.
@@ -446,7 +462,9 @@ pub fn bisection(answer: &Answer) -> String {
     if let Some((before, after)) = answer.values {
         line!(
             out,
-            "`{benchmark}` {metric}: {before} before it, {after} with it."
+            "{} {}: {before} before it, {after} with it.",
+            code(benchmark),
+            plain(metric)
         );
     }
     functions(&mut out, &answer.functions);
@@ -471,7 +489,7 @@ pub fn bisection(answer: &Answer) -> String {
             .reason
             .as_deref()
             .and_then(|reason| reason.lines().next());
-        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let reason = reason.map_or_else(String::new, |reason| format!(": {}", plain(reason)));
         let name = commit(&step.commit);
         line!(out, "| {name} | {value} | {change} | {seen}{reason} |");
     }
@@ -502,8 +520,8 @@ pub fn wall(comparison: &ab::Comparison) -> String {
         };
         line!(
             out,
-            "| `{}` | {} | {} | {estimate:+.2} % | {low:+.2} % to {high:+.2} % | {finding} |",
-            row.id,
+            "| {} | {} | {} | {estimate:+.2} % | {low:+.2} % to {high:+.2} % | {finding} |",
+            code(&row.id),
             time(row.old),
             time(row.new),
         );
@@ -511,7 +529,7 @@ pub fn wall(comparison: &ab::Comparison) -> String {
     list(&mut out, "New", &comparison.added);
     list(&mut out, "Gone", &comparison.gone);
     let pairs = comparison.rows.first().map_or(0, |row| row.pairs.len());
-    let cpu = comparison.cpu.as_deref().unwrap_or("an unknown processor");
+    let cpu = plain(comparison.cpu.as_deref().unwrap_or("an unknown processor"));
     line!(
         out,
         "\n{pairs} pairs of processes on {cpu}. The times are medians over processes; the interval is the sign test's, of pairs."

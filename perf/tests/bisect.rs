@@ -45,6 +45,17 @@ fn the_commit_that_moved_it_is_found_with_its_evidence() {
     assert!((4..=7).contains(&measured), "{measured}: {}", run.stdout);
 }
 
+#[test]
+fn a_subject_calls_nobody_and_hides_nothing() {
+    let project = Project::new();
+    let good = project.costs(1000, "start");
+    let culprit = project.costs(1100, "for @all | <!-- `x`");
+    let name = format!("{} `` for @all \\| <!-- `x` ``", &culprit[..10]);
+    let first = format!("First past the limit: {name}");
+    let row = format!("| {name} | 1,100 |");
+    bisect(&project, &["--good", &good]).says(0, &[&first, &row]);
+}
+
 /// A history in which halving meets the fourth of seven commits first. That one
 /// does not build, and its build writes into a tracked file before it fails; the
 /// numbers say what the file held in each. The culprit's subject and the answer.
@@ -151,7 +162,7 @@ fn commits_that_cannot_be_told_apart_are_all_named() {
             "One of these is the first past the limit",
             &between[..10],
             &bad[..10],
-            "skipped: `sh bench.sh` failed",
+            "skipped: `` `sh bench.sh` failed",
         ],
     );
 }

@@ -57,6 +57,22 @@ fn a_regression_exits_with_3_and_names_the_benchmark() {
 }
 
 #[test]
+fn a_name_stays_in_its_cell() {
+    let scratch = prepared();
+    let name = "a|b`c<!-- @all";
+    for file in ["run.json", "baselines/here.json"] {
+        scratch.edit(file, HIT, name);
+    }
+    measure(&scratch, HIT_IR * 2);
+    let row = "| REGRESSED | ``a\\|b`c<!-- @all`` | 24,504 |";
+    scratch.run(&GATE).says(3, &[row]);
+    let compare = ["compare", "baselines/here.json", "run.json"];
+    scratch
+        .run(&compare)
+        .says(0, &["| ``a\\|b`c<!-- @all`` | Ir |"]);
+}
+
+#[test]
 fn a_loss_within_the_hard_limit_is_reported_and_passes() {
     let scratch = prepared();
     measure(&scratch, HIT_IR + HIT_IR / 200);
