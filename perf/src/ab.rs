@@ -215,7 +215,7 @@ pub fn run(
         }
     }
     let [old_samples, new_samples] = sides;
-    let cpu = crate::provenance::cpu();
+    let (cpu, _) = crate::provenance::cpu();
     comparison(old, new, cpu, plan, &old_samples, &new_samples)
 }
 

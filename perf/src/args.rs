@@ -68,14 +68,15 @@ pub(crate) struct Gate {
     /// machines that have no baseline of their own. If it has gone on since HEAD
     /// left it, the commit where they parted is measured. What is built is kept in
     /// --target-dir, if one is named.
-    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["record", "baselines"])]
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["record", "baselines"], requires = "command")]
     pub(crate) against: Option<String>,
     /// Keep both records in this folder, as `old.json` (if that commit has such
     /// benchmarks) and `new.json`.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     pub(crate) keep: Option<PathBuf>,
-    /// What runs the benchmarks in the project's folder
-    /// [default: cargo bench -- --save-summary=json].
+    /// What runs the benchmarks in the project's folder: `cargo bench --bench NAME --
+    /// --save-summary=json`. Benches of criterion or libtest refuse that option, so
+    /// those of iai-callgrind have to be named.
     #[arg(last = true, requires = "against")]
     pub(crate) command: Vec<String>,
     #[command(flatten)]
@@ -152,9 +153,10 @@ pub(crate) struct Bisect {
     pub(crate) project: PathBuf,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// What runs the benchmarks in the project's folder
-    /// [default: cargo bench -- --save-summary=json].
-    #[arg(last = true)]
+    /// What runs the benchmarks in the project's folder: `cargo bench --bench NAME --
+    /// --save-summary=json`. Benches of criterion or libtest refuse that option, so
+    /// those of iai-callgrind have to be named.
+    #[arg(last = true, required = true)]
     pub(crate) command: Vec<String>,
 }
 

@@ -370,9 +370,8 @@ impl Sources {
                 "warning: {file}; if it is of another run, delete it and run the benchmarks again"
             ));
         }
-        let mut provenance = provenance::here(&self.project, self.target.as_deref());
-        provenance.iai_callgrind_summary = harvest.iai_version().map(str::to_owned);
-        Ok(Record::new(provenance, harvest.into_benchmarks()))
+        let provenance = provenance::here(&self.project, self.target.as_deref());
+        Ok(harvest.into_record(provenance))
     }
 }
 

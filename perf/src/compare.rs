@@ -16,12 +16,16 @@ pub enum Aspect {
     Rustc,
     /// The target triple.
     Target,
-    /// The processor's model.
+    /// The processor: its model, and its numbers where both records have them.
     Cpu,
     /// The version of valgrind.
     Valgrind,
     /// The version of iai-callgrind's summaries.
     IaiCallgrind,
+    /// The virtual machine's kernel, with the compiler that built it.
+    VmKernel,
+    /// The virtual machine.
+    VmMachine,
 }
 
 impl fmt::Display for Aspect {
@@ -32,6 +36,8 @@ impl fmt::Display for Aspect {
             Self::Cpu => "cpu",
             Self::Valgrind => "valgrind",
             Self::IaiCallgrind => "iai-callgrind",
+            Self::VmKernel => "vm-kernel",
+            Self::VmMachine => "vm-machine",
         })
     }
 }
@@ -60,39 +66,58 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// In what two provenances differ so that counts cannot be compared.
+/// In what two records were made otherwise, so that counts cannot be compared.
 ///
-/// valgrind plays a part only where iai-callgrind measured something.
+/// valgrind plays a part only where iai-callgrind measured something, and a virtual
+/// machine only where both have figures of one.
 #[must_use]
-pub fn mismatches(old: &Provenance, new: &Provenance) -> Vec<Mismatch> {
+pub fn mismatches(old: &Record, new: &Record) -> Vec<Mismatch> {
     let mut all = aspects(old, new);
     all.retain(|aspect| aspect.old != aspect.new);
     all
 }
 
-/// What matters to counts and neither of two provenances knows: it may differ.
+/// Whether the processors agree in their numbers, too: records that were made
+/// before there were any have only the name.
+pub(crate) fn same_numbers(old: &Record, new: &Record) -> bool {
+    old.provenance.cpu_id == new.provenance.cpu_id
+}
+
+/// What matters to counts and neither of two records knows: it may differ.
 #[must_use]
-pub fn unknown(old: &Provenance, new: &Provenance) -> Vec<Mismatch> {
+pub fn unknown(old: &Record, new: &Record) -> Vec<Mismatch> {
     let mut all = aspects(old, new);
     all.retain(|aspect| aspect.old.is_none() && aspect.new.is_none());
     all
 }
 
-/// Both provenances, aspect by aspect, as far as they matter to counts.
-fn aspects(old: &Provenance, new: &Provenance) -> Vec<Mismatch> {
-    let of = |aspect, field: fn(&Provenance) -> &Option<String>| Mismatch {
+/// Both records' provenance, aspect by aspect, as far as it matters to counts.
+fn aspects(old: &Record, new: &Record) -> Vec<Mismatch> {
+    let (before, now) = (&old.provenance, &new.provenance);
+    let of = |aspect, field: fn(&Provenance) -> Option<String>| Mismatch {
         aspect,
-        old: field(old).clone(),
-        new: field(new).clone(),
+        old: field(before),
+        new: field(now),
     };
+    // A record made before there were numbers is known by the name alone.
+    let numbers = before.cpu_id.is_some() && now.cpu_id.is_some();
     let mut all = vec![
-        of(Aspect::Rustc, |p| &p.rustc),
-        of(Aspect::Target, |p| &p.target),
-        of(Aspect::Cpu, |p| &p.cpu),
+        of(Aspect::Rustc, |p| p.rustc.clone()),
+        of(Aspect::Target, |p| p.target.clone()),
+        if numbers {
+            of(Aspect::Cpu, Provenance::processor)
+        } else {
+            of(Aspect::Cpu, |p| p.cpu.clone())
+        },
     ];
-    if old.iai_callgrind_summary.is_some() || new.iai_callgrind_summary.is_some() {
-        all.push(of(Aspect::Valgrind, |p| &p.valgrind));
-        all.push(of(Aspect::IaiCallgrind, |p| &p.iai_callgrind_summary));
+    if before.iai_callgrind_summary.is_some() || now.iai_callgrind_summary.is_some() {
+        all.push(of(Aspect::Valgrind, |p| p.valgrind.clone()));
+        let summary = |p: &Provenance| p.iai_callgrind_summary.clone();
+        all.push(of(Aspect::IaiCallgrind, summary));
+    }
+    if old.has(Source::Vm) && new.has(Source::Vm) {
+        all.push(of(Aspect::VmKernel, |p| p.vm_kernel.clone()));
+        all.push(of(Aspect::VmMachine, |p| p.vm_machine.clone()));
     }
     all
 }
@@ -229,7 +254,7 @@ pub fn compare(old: &Record, new: &Record, renames: &Renames) -> Comparison {
     let mut comparison = Comparison {
         old: old.provenance.clone(),
         new: new.provenance.clone(),
-        mismatches: mismatches(&old.provenance, &new.provenance),
+        mismatches: mismatches(old, new),
         rows: Vec::new(),
         functions: Vec::new(),
         added: new.benchmarks.keys().cloned().collect(),
@@ -411,16 +436,66 @@ mod tests {
         );
     }
 
+    fn made(change: impl FnOnce(&mut Provenance)) -> Record {
+        let mut record = record(&[("a", 1)]);
+        change(&mut record.provenance);
+        record
+    }
+
     #[test]
     fn valgrind_matters_only_to_counts() {
-        let with = |valgrind: &str, iai: Option<&str>| Provenance {
-            valgrind: Some(valgrind.to_owned()),
-            iai_callgrind_summary: iai.map(str::to_owned),
-            ..Provenance::default()
+        let with = |valgrind: &str, iai: Option<&str>| {
+            made(|p| {
+                p.valgrind = Some(valgrind.to_owned());
+                p.iai_callgrind_summary = iai.map(str::to_owned);
+            })
         };
         assert_eq!(mismatches(&with("1", None), &with("2", None)), []);
         let counted = mismatches(&with("1", Some("6")), &with("2", Some("6")));
         assert_eq!(counted.len(), 1);
         assert_eq!(counted[0].to_string(), "valgrind: 1 before, 2 now");
+    }
+
+    #[test]
+    fn a_processor_is_told_by_its_numbers_where_both_have_them() {
+        let cpu = |name: &str, id: Option<&str>| {
+            made(|p| {
+                p.cpu = Some(name.to_owned());
+                p.cpu_id = id.map(str::to_owned);
+            })
+        };
+        let zen3 = cpu("AMD EPYC", Some("family 25"));
+        let other = mismatches(&zen3, &cpu("AMD EPYC", Some("family 26")));
+        assert_eq!(
+            other[0].to_string(),
+            "cpu: AMD EPYC (family 25) before, AMD EPYC (family 26) now"
+        );
+        // As the baselines are that were committed before.
+        let older = cpu("AMD EPYC", None);
+        assert_eq!(mismatches(&older, &zen3), []);
+        assert_eq!(mismatches(&zen3, &older), []);
+        assert_eq!(mismatches(&older, &cpu("Xeon", Some("family 6"))).len(), 1);
+    }
+
+    #[test]
+    fn a_virtual_machine_matters_where_both_have_one() {
+        let vm = |kernel: Option<&str>| {
+            let mut record = made(|p| {
+                p.vm_kernel = kernel.map(str::to_owned);
+                p.vm_machine = Some("QEMU".to_owned());
+            });
+            for benchmark in record.benchmarks.values_mut() {
+                benchmark.source = Source::Vm;
+            }
+            record
+        };
+        let six = vm(Some("6.1"));
+        let other = mismatches(&six, &vm(Some("6.12")));
+        assert_eq!(other.len(), 1);
+        assert_eq!(other[0].to_string(), "vm-kernel: 6.1 before, 6.12 now");
+        assert_eq!(mismatches(&vm(None), &six).len(), 1, "it may be another");
+        assert_eq!(mismatches(&six, &record(&[("a", 1)])), []);
+        let is_kernel = |m: &Mismatch| m.aspect == Aspect::VmKernel;
+        assert!(unknown(&vm(None), &vm(None)).iter().any(is_kernel));
     }
 }

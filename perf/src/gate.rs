@@ -5,7 +5,7 @@
 //! than the soft limit is reported as loudly as getting worse, because a
 //! baseline that is better than it says would let the next loss pass unseen.
 
-use crate::compare::{Aspect, Mismatch, Moved, Row, compare, mismatches, unknown};
+use crate::compare::{Aspect, Mismatch, Moved, Row, compare, mismatches, same_numbers, unknown};
 use crate::error::{Error, Result};
 use crate::limits::{Limit, Limits};
 use crate::record::{Benchmark, Record, Unit, Value};
@@ -124,9 +124,9 @@ pub enum Origin {
 impl Origin {
     /// In what the baseline was made otherwise, or nobody knows.
     fn differences(self, old: &Record, new: &Record) -> Vec<Mismatch> {
-        let mut all = mismatches(&old.provenance, &new.provenance);
+        let mut all = mismatches(old, new);
         if self == Self::Committed {
-            all.extend(unknown(&old.provenance, &new.provenance));
+            all.extend(unknown(old, new));
         }
         all
     }
@@ -211,7 +211,8 @@ pub fn choose<'a>(
         })
         .min_by_key(|(chosen, open)| {
             let age = u64::MAX - chosen.record.provenance.recorded_at;
-            (open.len(), chosen.accepted.len(), age)
+            let by_name = !same_numbers(chosen.record, current);
+            (open.len(), chosen.accepted.len(), by_name, age)
         });
     let Some((chosen, differences)) = closest else {
         return Err(Error::Incomparable {

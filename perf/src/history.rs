@@ -194,7 +194,7 @@ impl History {
                         });
                         (lines.len() - 1, false)
                     });
-                    lines[at].processor.clone_from(&run.record.provenance.cpu);
+                    lines[at].processor = run.record.provenance.processor();
                     lines[at].points.push(Point {
                         run: index,
                         label: run.label(),
@@ -212,8 +212,7 @@ impl History {
     fn line(&self, lines: &[Series], record: &Record) -> Option<(usize, bool)> {
         let of_machine = lines.iter().enumerate().filter_map(|(at, series)| {
             let last = series.points.last()?.run;
-            let differences =
-                compare::mismatches(&self.runs[last].record.provenance, &record.provenance);
+            let differences = compare::mismatches(&self.runs[last].record, record);
             let machine = |aspect| matches!(aspect, Aspect::Cpu | Aspect::Target);
             let other = differences.iter().any(|m| machine(m.aspect));
             (!other).then_some((differences.is_empty(), last, at))

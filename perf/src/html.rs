@@ -173,13 +173,16 @@ fn machine(provenance: &Provenance) -> Vec<(&'static str, String)> {
         target,
         valgrind,
         iai_callgrind_summary,
-        cpu,
+        cpu: _,
+        cpu_id: _,
+        vm_kernel,
+        vm_machine,
         commit,
         dirty,
         recorded_at: _,
     } = provenance;
     let or_unknown = |field: &Option<String>| field.clone().unwrap_or_else(|| "unknown".to_owned());
-    vec![
+    let mut rows = vec![
         ("commit", or_unknown(commit)),
         (
             "changed since",
@@ -187,10 +190,14 @@ fn machine(provenance: &Provenance) -> Vec<(&'static str, String)> {
         ),
         ("compiler", or_unknown(rustc)),
         ("target", or_unknown(target)),
-        ("processor", or_unknown(cpu)),
+        ("processor", or_unknown(&provenance.processor())),
         ("valgrind", or_unknown(valgrind)),
         ("iai-callgrind summary", or_unknown(iai_callgrind_summary)),
-    ]
+    ];
+    for (name, field) in [("virtual machine", vm_machine), ("its kernel", vm_kernel)] {
+        rows.extend(field.clone().map(|field| (name, field)));
+    }
+    rows
 }
 
 /// Paints the parts of the plots in the page's colours.

@@ -1,9 +1,10 @@
 //! Tracks the performance of a crate from commit to commit.
 //!
-//! `umbra-perf` does not measure: iai-callgrind and criterion do that, and a
-//! virtual machine may. It reads what they left behind, keeps it as one small
-//! JSON file that can be committed, and says what changed. It knows nothing of
-//! Umbra and works on any crate that has such benchmarks.
+//! `umbra-perf` has no way of measuring of its own: iai-callgrind and criterion do
+//! that, and a virtual machine may. It reads what they left behind, keeps it as one
+//! small JSON file that can be committed, and says what changed; [`measure`] and
+//! [`ab`] run a crate's benchmarks at other commits. It knows nothing of Umbra and
+//! works on any crate that has such benchmarks.
 //!
 //! ```text
 //!  target/iai/**/summary.json        record          compare A B   what moved
@@ -14,7 +15,7 @@
 //! # What can be trusted
 //! Instruction counts repeat exactly on one machine with one compiler, so they
 //! gate: [`gate`]. Wall time does not, so it is recorded and shown with its
-//! confidence interval and never decides anything here.
+//! confidence interval, and decides nothing unless [`ab`] is asked to block.
 //!
 //! A comparison across compilers, targets, processors or versions of valgrind
 //! says more about those than about the code. Every record carries its

@@ -11,9 +11,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The benchmarks' command where none is given.
-pub const USUAL: [&str; 4] = ["cargo", "bench", "--", "--save-summary=json"];
-
 /// A place to measure commits in, one after the other. What is built is kept
 /// from one to the next, in the same folder: paths are part of a binary, and a
 /// longer one can cost an instruction.
@@ -34,14 +31,9 @@ impl Bench {
     pub fn new(repository: &Repository, command: &[String], target: Option<&Path>) -> Result<Self> {
         let copy = repository.copy()?;
         let target = build_folder(&copy, target);
-        let command = if command.is_empty() {
-            USUAL.map(str::to_owned).to_vec()
-        } else {
-            command.to_vec()
-        };
         Ok(Self {
             copy,
-            command,
+            command: command.to_vec(),
             target,
         })
     }
@@ -138,9 +130,7 @@ fn harvest(project: &Path, target: &Path) -> Result<Record> {
             places: "$CARGO_TARGET_DIR/iai, $CARGO_TARGET_DIR/criterion".to_owned(),
         });
     }
-    let mut provenance = provenance::here(project, None);
-    provenance.iai_callgrind_summary = harvest.iai_version().map(str::to_owned);
-    Ok(Record::new(provenance, harvest.into_benchmarks()))
+    Ok(harvest.into_record(provenance::here(project, None)))
 }
 
 /// Under `cargo run` or `cargo test` the environment describes our own package;

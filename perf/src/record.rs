@@ -57,6 +57,12 @@ impl Record {
         }
     }
 
+    /// Whether any benchmark is of this source.
+    #[must_use]
+    pub fn has(&self, source: Source) -> bool {
+        self.benchmarks.values().any(|b| b.source == source)
+    }
+
     /// Whether any benchmark has a metric that gates.
     #[must_use]
     pub fn has_instructions(&self) -> bool {
@@ -130,12 +136,33 @@ pub struct Provenance {
     pub iai_callgrind_summary: Option<String>,
     /// The processor's model name.
     pub cpu: Option<String>,
+    /// Its family, model and stepping: a hypervisor gives several generations one
+    /// name. Records made before this field have none, and are of the processor
+    /// that they name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_id: Option<String>,
+    /// The kernel of the virtual machine and what built it, if one measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_kernel: Option<String>,
+    /// The virtual machine as its firmware names it, and its processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_machine: Option<String>,
     /// The commit that was measured.
     pub commit: Option<String>,
     /// Whether tracked files differed from that commit.
     pub dirty: bool,
     /// When the record was made, in seconds of Unix time.
     pub recorded_at: u64,
+}
+
+impl Provenance {
+    /// The processor as it is shown.
+    #[must_use]
+    pub fn processor(&self) -> Option<String> {
+        let name = self.cpu.as_ref()?;
+        let id = self.cpu_id.as_ref();
+        Some(id.map_or_else(|| name.clone(), |id| format!("{name} ({id})")))
+    }
 }
 
 /// Who measured a benchmark.

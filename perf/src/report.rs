@@ -125,7 +125,6 @@ fn provenance(out: &mut String, provenance: &Provenance) {
         rustc,
         target,
         valgrind,
-        cpu,
         commit,
         dirty,
         ..
@@ -142,8 +141,16 @@ fn provenance(out: &mut String, provenance: &Provenance) {
         or_unknown(rustc),
         or_unknown(target),
         or_unknown(valgrind),
-        or_unknown(cpu),
+        or_unknown(&provenance.processor()),
     );
+    for (name, field) in [
+        ("The virtual machine", &provenance.vm_machine),
+        ("Its kernel", &provenance.vm_kernel),
+    ] {
+        if let Some(field) = field {
+            line!(out, "{name}: {}", plain(field));
+        }
+    }
 }
 
 /// Two records as Markdown: what moved, by source.

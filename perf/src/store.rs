@@ -1,7 +1,7 @@
 //! Files: reading a record with all its checks, and writing one whole or not at
 //! all.
 
-use crate::compare::{compare, mismatches};
+use crate::compare::{compare, mismatches, same_numbers};
 use crate::error::{Error, Result};
 use crate::limits::Renames;
 use crate::record::{FORMAT, Record, VERSION};
@@ -106,11 +106,16 @@ pub fn save(path: &Path, record: &Record) -> Result<()> {
 /// As [`load`], for a baseline there that cannot be read; [`Error::Content`]
 /// naming what a baseline would lose.
 pub fn place_in(folder: &Path, record: &Record, prune: bool) -> Result<PathBuf> {
+    let mut alike = Vec::new();
     for path in json_files(folder)? {
         let older = load(&path)?;
-        if !mismatches(&older.provenance, &record.provenance).is_empty() {
-            continue;
+        if mismatches(&older, record).is_empty() {
+            alike.push((path, older));
         }
+    }
+    // One without the processor's numbers is replaced only if none has them.
+    alike.sort_by_key(|(_, older)| !same_numbers(older, record));
+    if let Some((path, older)) = alike.into_iter().next() {
         let lost = compare(&older, record, &Renames::default()).gone;
         if prune || lost.is_empty() {
             return Ok(path);

@@ -300,6 +300,21 @@ fn a_loss_of_the_other_branch_meanwhile_is_no_allowance() {
 }
 
 #[test]
+fn what_runs_the_benchmarks_has_to_be_named() {
+    let project = Project::new();
+    project.costs(1000, "start");
+    for args in [
+        &["gate", "--against", "HEAD"][..],
+        &["bisect", "--good", "HEAD", "--benchmark", "x"],
+    ] {
+        project
+            .0
+            .run(args)
+            .says(2, &["not provided", "-- <COMMAND>..."]);
+    }
+}
+
+#[test]
 fn the_gate_writes_nothing_if_one_of_them_cannot_be_measured() {
     let project = Project::new();
     project.costs(1000, "start");

@@ -165,19 +165,44 @@ fn each_difference_of_the_machine_is_named() {
     for (field, aspect) in [
         ("target", "target"),
         ("cpu", "cpu"),
+        ("cpu_id", "cpu"),
         ("valgrind", "valgrind"),
         ("iai_callgrind_summary", "iai-callgrind"),
     ] {
         let scratch = prepared();
-        let mut record: serde_json::Value =
-            serde_json::from_str(&scratch.read("run.json")).expect("JSON");
-        record["provenance"][field] = "another".into();
-        scratch.write("run.json", &record.to_string());
+        for (file, value) in [("baselines/here.json", "one"), ("run.json", "another")] {
+            let mut record: serde_json::Value =
+                serde_json::from_str(&scratch.read(file)).expect("JSON");
+            // Not every processor has numbers.
+            record["provenance"]["cpu_id"] = "family".into();
+            record["provenance"][field] = value.into();
+            scratch.write(file, &record.to_string());
+        }
         let (difference, accept) = (format!("{aspect}: "), format!("--accept {aspect}"));
-        scratch
-            .run(&GATE)
-            .says(2, &["cannot compare", &difference, "another now", &accept]);
+        scratch.run(&GATE).says(
+            2,
+            &["cannot compare", &difference, "one", "another", &accept],
+        );
     }
+}
+
+#[test]
+fn a_baseline_without_the_processors_numbers_serves_and_one_with_them_goes_before_it() {
+    let scratch = prepared();
+    let with = |file: &str, id: Option<&str>, instructions: u64| {
+        let mut record: serde_json::Value =
+            serde_json::from_str(&scratch.read("baselines/here.json")).expect("JSON");
+        record["provenance"]["cpu_id"] = id.into();
+        record["provenance"]["recorded_at"] = instructions.into();
+        record["benchmarks"][HIT]["metrics"]["Ir"]["value"] = instructions.into();
+        scratch.write(file, &record.to_string());
+    };
+    with("run.json", Some("family 25"), HIT_IR);
+    with("baselines/here.json", None, 2 * HIT_IR);
+    scratch.run(&GATE).says(0, &["-50.00 % better"]);
+    // The older of the two, but surely of this processor.
+    with("baselines/there.json", Some("family 25"), HIT_IR);
+    scratch.run(&GATE).says(0, &["baselines/there.json"]);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //! in `get` close it and are named, a comment does not.
 //!
 //! In a clone of the repository the real benchmarks are built and counted, by the
-//! committed limits. Every round inserts another cost and another comment, so
-//! that ten of ten says more than one ten times. `UMBRA_PERF_ROUNDS` is how many:
-//! two unless it is set, for each builds twice.
+//! committed limits. Every round inserts another cost and another comment, so that
+//! each says more than the one before. `UMBRA_PERF_ROUNDS` is how many: two unless it
+//! is set, in CI too, for each builds twice.
 
 mod common;
 
@@ -73,7 +73,8 @@ impl Clone {
             .current_dir(self.scratch.path("umbra"))
             .env("CARGO_TARGET_DIR", &self.target)
             // Each count builds anew. Without optimisation across crates that is
-            // one crate or two, and it is the gate that is proven, not the code.
+            // one crate or two, and it is the gate that is proven, not the code: these
+            // counts are compared with each other and never with the baselines.
             .env("CARGO_PROFILE_BENCH_LTO", "off")
             .env("CARGO_PROFILE_BENCH_DEBUG", "line-tables-only")
             .stdout(Stdio::null())

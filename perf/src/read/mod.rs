@@ -10,7 +10,7 @@ pub mod iai;
 pub mod vm;
 
 use crate::error::{Error, Result};
-use crate::record::{Benchmark, Source};
+use crate::record::{Benchmark, Provenance, Record, Source};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
@@ -23,6 +23,8 @@ use walkdir::WalkDir;
 pub struct Harvest {
     found: BTreeMap<String, (Benchmark, PathBuf)>,
     iai_version: Option<String>,
+    /// The virtual machine's kernel, and the machine.
+    vm: [Option<String>; 2],
 }
 
 impl Harvest {
@@ -38,10 +40,14 @@ impl Harvest {
         self.found.len()
     }
 
-    /// The version of iai-callgrind's summaries, if there were any.
+    /// Everything as a record, with what the output itself says of its provenance.
     #[must_use]
-    pub fn iai_version(&self) -> Option<&str> {
-        self.iai_version.as_deref()
+    pub fn into_record(self, mut provenance: Provenance) -> Record {
+        provenance
+            .iai_callgrind_summary
+            .clone_from(&self.iai_version);
+        [provenance.vm_kernel, provenance.vm_machine] = self.vm.clone();
+        Record::new(provenance, self.into_benchmarks())
     }
 
     /// The benchmarks by id.

@@ -4,6 +4,10 @@
 //! kernel's own messages. Of these, `{"kind":"figure","name":…,"n":…,
 //! "value":…,"unit":…}` is a measurement; `insn` is a count of the machine's
 //! deterministic counter and gates like callgrind's. The id is `vm::name::n`.
+//!
+//! What the kernel says of itself when it starts (`Linux version …`, `DMI: …`, its
+//! first processor) is provenance: another kernel or machine counts otherwise. Of a
+//! log that begins later it is unknown.
 
 use super::Harvest;
 use crate::error::{Error, Result};
@@ -49,6 +53,7 @@ pub fn read(log: &Path, harvest: &mut Harvest) -> Result<()> {
         source,
     })?;
     let text = String::from_utf8_lossy(&bytes);
+    harvest.vm = [kernel(&text), machine(&text)];
     for (number, line) in text.lines().enumerate() {
         let Some((_, json)) = line.split_once(MARK) else {
             continue;
@@ -100,6 +105,27 @@ pub fn read(log: &Path, harvest: &mut Harvest) -> Result<()> {
     Ok(())
 }
 
+/// What follows a mark in the first line that has it.
+fn after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
+    let mut found = text.lines().filter_map(|line| line.split_once(mark));
+    found.next().map(|(_, rest)| rest.trim())
+}
+
+/// The kernel's version, its compiler and its build; without who built it where.
+fn kernel(text: &str) -> Option<String> {
+    let line = after(text, "] Linux version ")?;
+    let (version, rest) = line.split_once(" (")?;
+    let (_builder, rest) = rest.split_once(") ")?;
+    Some(format!("{version} {rest}"))
+}
+
+/// The machine as its firmware names it, and its processor.
+fn machine(text: &str) -> Option<String> {
+    let name = after(text, "] DMI: ")?;
+    let cpu = after(text, ": CPU0: ").map(|cpu| format!(", {cpu}"));
+    Some(format!("{name}{}", cpu.unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +149,34 @@ mod tests {
         assert_eq!(measure.value, Value::Real(41.5));
         assert_eq!(measure.unit, Unit::Instructions);
         assert_eq!(benchmarks.len(), 1);
+    }
+
+    #[test]
+    fn the_kernel_and_the_machine_are_provenance_and_who_built_it_is_not() {
+        let file = log(
+            "[    0.000000] Linux version 6.1.0-57-amd64 (somebody@somewhere) (gcc-12 \
+             (Debian 12.2.0-14) 12.2.0, GNU ld 2.40) #1 SMP Debian 6.1.192-3 (2026-11-26)\r\n\
+             [    0.000000] DMI: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.3\r\n\
+             [    0.259562] smpboot: CPU0: AMD QEMU TCG CPU (family: 0x6, model: 0x6)\r\n\
+             @umbra {\"kind\":\"figure\",\"name\":\"get\",\"value\":41.5,\"unit\":\"insn\"}\n",
+        );
+        let mut harvest = Harvest::default();
+        read(file.path(), &mut harvest).expect("a good log");
+        let provenance = harvest.into_record(Default::default()).provenance;
+        assert_eq!(
+            provenance.vm_kernel.as_deref(),
+            Some(
+                "6.1.0-57-amd64 (gcc-12 (Debian 12.2.0-14) 12.2.0, GNU ld 2.40) #1 SMP Debian \
+                 6.1.192-3 (2026-11-26)"
+            )
+        );
+        assert_eq!(
+            provenance.vm_machine.as_deref(),
+            Some(
+                "QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.3, AMD QEMU TCG CPU (family: \
+                 0x6, model: 0x6)"
+            )
+        );
     }
 
     #[test]
