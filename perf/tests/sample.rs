@@ -201,4 +201,16 @@ fn another_project_records_gates_bisects_times_and_reports() {
     ];
     with(&ab, "").says(0, &["`digits/large`", "s | ", "6 pairs of processes"]);
     with(&ab, "--filter nothing-of-that-name").says(2, &["no benchmark output found"]);
+
+    // Without `--save-summary=json` the runner leaves the summaries of before.
+    let built = sample.built.join("umbra-perf");
+    let built = built.display();
+    sample.sh(&format!(
+        "rm -rf {built}/iai && mv target/iai {built}/ && \
+         CARGO_TARGET_DIR={built} cargo bench --bench counts && mv {built}/iai target/"
+    ));
+    sample.perf(GATE).says(
+        2,
+        &["digits.large/summary.json: it says", "are of two runs"],
+    );
 }
