@@ -6,7 +6,7 @@
 //! with its build is gigabytes, and a compiler that nobody waits for keeps writing
 //! into it.
 //!
-//! Invariant: a program is in [`STATE`] from before it exists until it has been
+//! Invariant: a program is in `STATE` from before it exists until it has been
 //! waited for, and a folder from before it exists until it is gone. Both are made
 //! under the lock, so the handler sees all of them, and nothing is made after it has
 //! looked.
