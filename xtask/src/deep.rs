@@ -44,7 +44,7 @@ impl DeepArgs {
 }
 
 /// The tests that run many threads on one table.
-const STRESS: &[&str] = &["concurrent", "linear"];
+const STRESS: &[&str] = &["concurrent", "linear", "merge"];
 const NIGHTLY: &str = "+nightly";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Seeds of one round of Miri: one program runs them, on all processors.

@@ -140,18 +140,19 @@ impl<P: Platform> Merge<P> {
     }
 
     fn verdict(&self) -> usize {
-        // Acquire: pairs with `decide`.
-        self.verdict.load(Ordering::Acquire)
+        // Relaxed, as in `decide`: the value decides. That lines are frozen goes on by
+        // `done`, or the lines' own; and who reads that there is none has a guard that is
+        // older than what comes of one (coherence).
+        self.verdict.load(Ordering::Relaxed)
     }
 
     /// Decides, if nobody has.
     fn decide(&self, verdict: usize) {
-        // Release: pairs with the acquire in `verdict`: that the segments are frozen goes
-        // on to who fills the heir. Relaxed on failure: it is looked at anew.
+        // Relaxed, both ways: as above.
         let _ = self.verdict.compare_exchange(
             OPEN,
             verdict,
-            Ordering::Release,
+            Ordering::Relaxed,
             Ordering::Relaxed, // looked at anew
         );
     }
