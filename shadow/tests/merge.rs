@@ -216,17 +216,12 @@ fn g9_what_stays_is_found_while_segments_are_merged_and_split() {
                 for i in (0..objects).filter(|&i| stays(i)) {
                     assert_eq!(seen.get(&object(i)), Some(&1), "object {i}");
                 }
-                assert!(seen.values().all(|&times| times == 1), "nothing twice");
             }
         });
     });
     platform.barrier();
     assert_eq!(table.live(), (0..objects).filter(|&i| stays(i)).count());
-    assert!(
-        table.stats().merges > 0 || !MERGES,
-        "{:?}",
-        table.stats()
-    );
+    assert!(table.stats().merges > 0 || !MERGES, "{:?}", table.stats());
     drop(table);
     platform.barrier();
     assert_eq!(platform.blocks(), 0);

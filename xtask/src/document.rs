@@ -161,6 +161,9 @@ impl Document {
             claim(t.live + t.pending > 0 || t.bytes == 0, || {
                 format!("type {}: bytes of nothing", t.id)
             })?;
+            claim(t.merges <= t.splits, || {
+                format!("type {}: merges of what was never split: {t:?}", t.id)
+            })?;
             claim(t.splits == 0 || t.lines > 0 || t.generation > 0, || {
                 format!("type {}: splits without lines: {t:?}", t.id)
             })?;

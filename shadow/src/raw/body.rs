@@ -35,6 +35,7 @@ use super::entry::{Dtor, Header};
 use super::line::{Block, Head};
 use super::segment::{Control, Lines, ROOT_LINES, Segment};
 use super::shrink::Busy;
+use super::tidy::Passes;
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Link, Platform};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
@@ -75,6 +76,7 @@ pub(super) struct Body<P: Platform> {
     pages: [AtomicPtr<Page<P>>; 1 << ROOT_BITS],
     pub(super) attic: Attic,
     pub(super) busy: Busy,
+    pub(super) passes: Passes,
 }
 
 /// Where an entry was found, or put.
@@ -118,6 +120,7 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).cursor).write(Cell::new((0, 0)));
             (&raw mut (*body).null).write(null());
             Busy::init(&raw mut (*body).busy);
+            (&raw mut (*body).passes).write(Passes::new());
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
             Control::init(&raw mut (*body).control, core);

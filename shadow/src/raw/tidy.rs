@@ -6,8 +6,8 @@
 //!  few entries for so many segments? -> a pass: slots of the directory, in order
 //!     -> a pair that is worth it -> memory -> proposed -> helped to its end -> looked at again
 //! ```
-//! A pass that ends is not repeated before half of the entries have gone, or segments have
-//! come. One that finds no memory ends too, and the next round begins another.
+//! A pass that ends is not repeated unless half of the entries have gone since it began, or
+//! segments have come. One that finds no memory ends too, and the next round begins another.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -39,20 +39,44 @@ struct Room<P: Platform> {
     heirs: [*mut Segment<P>; 2],
 }
 
-/// A way through a directory.
-struct Pass<P: Platform> {
-    body: NonNull<Body<P>>,
-    /// The slot to look at next.
+/// A pass that is under way.
+#[derive(Clone, Copy)]
+struct Pass {
+    /// Entries when it began.
+    entries: usize,
+    /// The slot to look at next,
     slot: usize,
-    /// A merge that was proposed, by the slots of the two; a reservation keeps the body.
-    under_way: Option<[u64; 2]>,
+    /// but first the one of the last merge's heir, which may have a buddy.
+    heir: Option<usize>,
+}
+
+/// How far the passes through a body's directory have come; whoever reclaims for the type is
+/// alone with it.
+pub(super) struct Passes {
+    now: Cell<Option<Pass>>,
+    /// Of the last one: entries when it began, and segments when it ended.
+    last: Cell<(usize, usize)>,
+}
+
+impl Passes {
+    pub(super) fn new() -> Self {
+        Self {
+            now: Cell::new(None),
+            last: Cell::new((usize::MAX, 0)),
+        }
+    }
+}
+
+/// A merge that was proposed; a reservation keeps the body.
+struct UnderWay<P: Platform> {
+    body: NonNull<Body<P>>,
+    /// The slots of the two.
+    both: [u64; 2],
 }
 
 /// What a type knows of its merging; whoever reclaims for the type is alone with it.
 pub(super) struct Merging<P: Platform> {
-    pass: Cell<Option<Pass<P>>>,
-    /// Entries and segments at the end of the last pass.
-    last: Cell<(usize, usize)>,
+    under_way: Cell<Option<UnderWay<P>>>,
     /// Whether it merges. (A model says so that is about it: the others are long enough.)
     allowed: Cell<bool>,
 }
@@ -60,8 +84,7 @@ pub(super) struct Merging<P: Platform> {
 impl<P: Platform> Merging<P> {
     pub(super) fn new() -> Self {
         Self {
-            pass: Cell::new(None),
-            last: Cell::new((usize::MAX, 0)),
+            under_way: Cell::new(None),
             allowed: Cell::new(!cfg!(loom)),
         }
     }
@@ -72,87 +95,96 @@ impl<P: Platform> Core<P> {
     ///
     /// Only for whoever reclaims for the type.
     pub(super) fn tidy(&self) -> Progress {
-        let pass = self.merging.pass.take();
-        let under_way = pass.as_ref().is_some_and(|pass| pass.under_way.is_some());
-        self.merging.pass.set(pass);
         // (A merge uses the body, which is not shrunk before it is done.)
-        if !under_way && self.shrink() == Progress::More {
+        if let Some(merge) = self.merging.under_way.take() {
+            self.go_on(merge);
             return Progress::More;
         }
-        self.merge()
+        match self.shrink() {
+            Progress::More => Progress::More,
+            _ => self.look_for_a_pair(),
+        }
     }
 
-    /// A step of merging what is nearly empty; `More` if there is another one. Costs at
-    /// most two segments and the note of a merge, and puts it off without memory.
-    fn merge(&self) -> Progress {
-        let pass = self.merging.pass.take();
-        if let Some(Pass {
-            body,
-            slot,
-            under_way: Some(both),
-        }) = pass
-        {
-            // SAFETY: the reservation keeps it.
-            let used = unsafe { body.as_ref() };
-            let guard = self.platform().pin();
-            // SAFETY: as above, and the guard.
-            let more = both.iter().any(|&hash| unsafe { used.help(self, hash) });
-            drop(guard);
-            if !more {
-                used.busy.settle(RESERVED, self);
-            }
-            self.merging.pass.set(Some(Pass {
-                body,
-                slot,
-                under_way: more.then_some(both),
-            }));
-            return Progress::More;
+    /// A step of a merge.
+    fn go_on(&self, merge: UnderWay<P>) {
+        // SAFETY: the reservation keeps it.
+        let body = unsafe { merge.body.as_ref() };
+        let guard = self.platform().pin();
+        // SAFETY: as above, and the guard.
+        let more = (merge.both.iter()).any(|&hash| unsafe { body.help(self, hash) });
+        drop(guard);
+        if more {
+            self.merging.under_way.set(Some(merge));
+        } else {
+            body.busy.settle(RESERVED, self);
         }
+    }
+
+    /// A look for something to merge, at a few slots; `More` if there are others to look at, or
+    /// something was found. Costs at most two segments and the note of a merge, and puts it off
+    /// without memory.
+    fn look_for_a_pair(&self) -> Progress {
         let guard = self.platform().pin();
         let Some(pointer) = self.body_now() else {
             return Progress::Done;
         };
         // SAFETY: loaded under the guard.
         let body = unsafe { pointer.as_ref() };
-        let pass = pass.filter(|pass| pass.body == pointer);
-        if pass.is_none() && !self.is_sparse(body) {
-            return Progress::Done;
-        }
-        let mut slot = pass.map_or(0, |pass| pass.slot);
+        let mut pass = match body.passes.now.take() {
+            Some(pass) => pass,
+            None if self.is_sparse(body) => Pass {
+                entries: self.entries(),
+                slot: 0,
+                heir: None,
+            },
+            None => return Progress::Done,
+        };
         // Relaxed: what is younger is not looked at.
         let end = body.mask.load(Ordering::Relaxed) + 1;
-        let looked_at = slot..end.min(slot + SLICE);
-        let found = looked_at.clone().find(|&at| body.pair(at).is_some());
-        slot = found.unwrap_or(looked_at.end);
-        if found.is_none() && slot == end {
+        let next = end.min(pass.slot + SLICE);
+        let mut slots = pass.heir.take().into_iter().chain(pass.slot..next);
+        let Some(at) = slots.find(|&at| body.pair(at).is_some()) else {
+            if next < end {
+                pass.slot = next;
+                body.passes.now.set(Some(pass));
+                return Progress::More;
+            }
             // Relaxed: a hint.
             let segments = body.segments.load(Ordering::Relaxed);
-            self.merging.last.set((self.entries(), segments));
+            body.passes.last.set((pass.entries, segments));
+            // Half of them may have gone since it looked at the first slot.
+            return if self.is_sparse(body) {
+                Progress::More
+            } else {
+                Progress::Done
+            };
+        };
+        if !body.busy.reserve(RESERVED) {
             return Progress::Done;
         }
-        let mut under_way = None;
-        if let Some(at) = found {
-            if !body.busy.reserve(RESERVED) {
-                return Progress::Done;
-            }
-            drop(guard);
-            let Some(room) = body.room(self) else {
-                // The next round looks again.
-                body.busy.settle(RESERVED, self);
-                return Progress::Done;
-            };
-            under_way = body.propose_merge(self, at, room);
-            if under_way.is_none() {
-                body.busy.settle(RESERVED, self);
-                slot += 1;
-            }
+        drop(guard);
+        let both = (body.room(self)).map(|room| body.propose_merge(self, at, room));
+        let under_way = both.flatten();
+        if let Some(both) = under_way {
+            pass.heir = Some(both[0] as usize);
+            self.merging.under_way.set(Some(UnderWay {
+                body: pointer,
+                both,
+            }));
+        } else {
+            pass.slot = pass.slot.max(at + 1);
         }
-        self.merging.pass.set(Some(Pass {
-            body: pointer,
-            slot,
-            under_way,
-        }));
-        Progress::More
+        // Without memory the next round begins anew.
+        body.passes.now.set(both.map(|_| pass));
+        if under_way.is_none() {
+            body.busy.settle(RESERVED, self);
+        }
+        if both.is_some() {
+            Progress::More
+        } else {
+            Progress::Done
+        }
     }
 
     /// Lets a model's type merge.
@@ -167,7 +199,7 @@ impl<P: Platform> Core<P> {
         // Relaxed: a hint.
         let segments = body.segments.load(Ordering::Relaxed);
         let entries = self.entries();
-        let (last, then) = self.merging.last.get();
+        let (last, then) = body.passes.last.get();
         self.merging.allowed.get()
             && segments > 1
             && entries < segments * SPARSE
