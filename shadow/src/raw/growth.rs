@@ -149,13 +149,14 @@ impl<P: Platform> Body<P> {
     /// What stands in the own slot of lines that were found by an alias: it is being
     /// replaced by them.
     fn displaced(&self, lines: &Lines<P>, hash: u64) -> Option<Lines<P>> {
+        let own = low_bits(hash, lines.depth);
         // Acquire: pairs with the release in `publish`.
-        let own = self
-            .slot(low_bits(hash, lines.depth))?
-            .load(Ordering::Acquire);
-        let (segment, depth) = Self::untagged(own);
+        let (segment, depth) = Self::untagged(self.slot(own)?.load(Ordering::Acquire));
+        // (An alias there is an heir of the lines, or of what has replaced them: whatever
+        // they came from was finished when they were paired.)
+        let at_home = own >> depth == 0;
         // SAFETY: found in the directory under the caller's guard.
-        (!segment.is_null() && segment != lines.segment())
+        (!segment.is_null() && at_home && segment != lines.segment())
             .then(|| unsafe { Lines::of_segment(segment, depth) })
     }
 
@@ -294,7 +295,8 @@ impl<P: Platform> Body<P> {
         let lines = self.lines(hash);
         let count = lines.count();
         // Relaxed: a hint.
-        let sparse = 1usize << lines.depth > 16 * self.segments.load(Ordering::Relaxed);
+        let segments = self.segments.load(Ordering::Relaxed);
+        let sparse = 1usize << lines.depth > segments.saturating_mul(16);
         // Objects whose hashes agree gain nothing from a split.
         let full =
             Self::is_full(&lines, count) && (lines.is_root() || lines.depth < MAX_DEPTH && !sparse);

@@ -204,14 +204,12 @@ impl<P: Platform> Body<P> {
             upper.freeze();
             it.advance(done);
         } else if done == 2 {
-            let fits = (0..LINES)
-                .step_by(GROUP)
-                .all(|group| lower.taken_in(group) + upper.taken_in(group) <= LANES * GROUP);
-            it.decide(if fits { TOGETHER } else { APART });
-            if fits {
+            it.decide(if fit(&lower, &upper) { TOGETHER } else { APART });
+            // (Not what this helper saw decides, but what stands.)
+            if it.verdict() == TOGETHER {
                 it.advance(done);
             }
-        } else {
+        } else if it.verdict() == TOGETHER {
             // SAFETY: as above, and both are frozen.
             unsafe { self.fill_merged(it, [lower, upper], done, core) };
         }
@@ -312,6 +310,10 @@ impl<P: Platform> Body<P> {
             .is_ok();
         if published {
             merge.note_published(merge.first);
+            // Nobody looks at the second: it would wait as long as the two that go.
+            merge.note_published(merge.second);
+            // SAFETY: as said, and it is ours alone to give back.
+            unsafe { Segment::free(merge.second, core.platform()) };
             // Relaxed: a statistic and a hint.
             self.segments.fetch_sub(1, Ordering::Relaxed);
             core.count_merge();
@@ -350,12 +352,18 @@ impl<P: Platform> Body<P> {
     }
 }
 
+/// Whether each group of one segment has lanes for those of both; exact once they are frozen.
+pub(super) fn fit<P: Platform>(lower: &Lines<P>, upper: &Lines<P>) -> bool {
+    let mut groups = (0..LINES).step_by(GROUP);
+    groups.all(|group| lower.taken_in(group) + upper.taken_in(group) <= LANES * GROUP)
+}
+
 impl<P: Platform> Lines<P> {
     /// Lanes that are taken in a group; exact once it is frozen.
     fn taken_in(&self, group: usize) -> usize {
         (group..group + GROUP)
             .map(|at| {
-                // Relaxed: frozen; `Merge::done` acquired it.
+                // Relaxed: frozen, and `Merge::done` acquired it; or a look.
                 Head(self.at(at).head.load(Ordering::Relaxed))
                     .taken()
                     .count()

@@ -24,7 +24,7 @@
 //! back, so helpers may be late. Entries never move (G4), only references to them.
 //! Without memory nothing is split, and the attic takes what does not fit. A type that
 //! has been emptied gives its lines back: [`shrink`]. Of one that is nearly so, two segments
-//! become one: [`merge`].
+//! become one, if it is told to: [`merge`].
 //!
 //! # One variable an object
 //! Two insertions of one object meet in the head of its line: each looks through

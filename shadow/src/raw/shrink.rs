@@ -59,6 +59,8 @@ const NOW: usize = 2;
 /// cancelled, and growth.
 pub(super) struct Busy {
     users: Stripes,
+    /// Of them, who reserves no entry: a merge.
+    apart: AtomicUsize,
     phase: AtomicUsize,
 }
 
@@ -71,6 +73,7 @@ impl Busy {
         // SAFETY: the caller's contract.
         unsafe {
             Stripes::init(&raw mut (*this).users);
+            (&raw mut (*this).apart).write(AtomicUsize::new(0));
             (&raw mut (*this).phase).write(AtomicUsize::new(OPEN));
         }
     }
@@ -131,13 +134,31 @@ impl Busy {
         }
     }
 
-    /// How many there are, about.
-    pub(super) fn count(&self) -> usize {
+    /// [`reserve`](Self::reserve) of a user with no entry, who is not [counted](Self::count).
+    pub(super) fn reserve_apart(&self, hash: u64) -> bool {
         // Relaxed: a statistic.
-        self.users
-            .each(Ordering::Relaxed)
-            .map(|users| users & USERS)
-            .sum()
+        self.apart.fetch_add(1, Ordering::Relaxed);
+        let reserved = self.reserve(hash);
+        if !reserved {
+            // Relaxed: as above.
+            self.apart.fetch_sub(1, Ordering::Relaxed);
+        }
+        reserved
+    }
+
+    /// [`settle`](Self::settle) after [`reserve_apart`](Self::reserve_apart).
+    pub(super) fn settle_apart<P: Platform>(&self, hash: u64, core: &Core<P>) {
+        // Relaxed: as there. (First, for the body may be gone afterwards.)
+        self.apart.fetch_sub(1, Ordering::Relaxed);
+        self.settle(hash, core);
+    }
+
+    /// How many entries are reserved, about.
+    pub(super) fn count(&self) -> usize {
+        // Relaxed, twice: a statistic.
+        let users = self.users.each(Ordering::Relaxed);
+        let all: usize = users.map(|users| users & USERS).sum();
+        all.saturating_sub(self.apart.load(Ordering::Relaxed)) // a statistic
     }
 
     /// Whether there is no user.

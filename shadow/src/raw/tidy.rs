@@ -14,7 +14,7 @@ use core::ptr::NonNull;
 
 use super::body::{Body, low_bits};
 use super::growth::SPLIT_AT;
-use super::merge::Merge;
+use super::merge::{Merge, fit};
 use super::segment::{Lines, Segment};
 use super::type_core::Core;
 use crate::platform::{AllocFlags, Platform, Progress};
@@ -77,7 +77,7 @@ struct UnderWay<P: Platform> {
 /// What a type knows of its merging; whoever reclaims for the type is alone with it.
 pub(super) struct Merging<P: Platform> {
     under_way: Cell<Option<UnderWay<P>>>,
-    /// Whether it merges. (A model says so that is about it: the others are long enough.)
+    /// Whether it merges: not unless told to. See DESIGN.
     allowed: Cell<bool>,
 }
 
@@ -85,7 +85,7 @@ impl<P: Platform> Merging<P> {
     pub(super) fn new() -> Self {
         Self {
             under_way: Cell::new(None),
-            allowed: Cell::new(!cfg!(loom)),
+            allowed: Cell::new(false),
         }
     }
 }
@@ -117,7 +117,7 @@ impl<P: Platform> Core<P> {
         if more {
             self.merging.under_way.set(Some(merge));
         } else {
-            body.busy.settle(RESERVED, self);
+            body.busy.settle_apart(RESERVED, self);
         }
     }
 
@@ -160,7 +160,7 @@ impl<P: Platform> Core<P> {
                 Progress::Done
             };
         };
-        if !body.busy.reserve(RESERVED) {
+        if !body.busy.reserve_apart(RESERVED) {
             return Progress::Done;
         }
         drop(guard);
@@ -178,7 +178,7 @@ impl<P: Platform> Core<P> {
         // Without memory the next round begins anew.
         body.passes.now.set(both.map(|_| pass));
         if under_way.is_none() {
-            body.busy.settle(RESERVED, self);
+            body.busy.settle_apart(RESERVED, self);
         }
         if both.is_some() {
             Progress::More
@@ -187,8 +187,7 @@ impl<P: Platform> Core<P> {
         }
     }
 
-    /// Lets a model's type merge.
-    #[cfg(loom)]
+    /// Lets the type merge; before anything was freed in it.
     pub(crate) fn let_merge(&self) {
         self.merging.allowed.set(true);
     }
@@ -202,8 +201,8 @@ impl<P: Platform> Core<P> {
         let (last, then) = body.passes.last.get();
         self.merging.allowed.get()
             && segments > 1
-            && entries < segments * SPARSE
-            && (entries <= last / 2 || segments > then)
+            && entries < segments.saturating_mul(SPARSE)
+            && (entries <= last / 2 && last != 0 || segments > then)
     }
 }
 
@@ -227,8 +226,13 @@ impl<P: Platform> Body<P> {
         let alike = lower.depth == depth + 1 && upper.depth == depth + 1;
         let few = lower.count() + upper.count() <= MERGE_AT;
         let near = lower.reach().max(upper.reach()) - depth <= ALIASES;
-        (alike && few && near && lower.fate().is_none() && upper.fate().is_none())
-            .then_some((both, depth, index))
+        (alike
+            && few
+            && near
+            && lower.fate().is_none()
+            && upper.fate().is_none()
+            && fit(&lower, &upper))
+        .then_some((both, depth, index))
     }
 
     /// Memory for a merge: all of it, or none.
