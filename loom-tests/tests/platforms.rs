@@ -3,7 +3,7 @@
 
 use loom::thread::{self, JoinHandle};
 use umbra_loom::{
-    Bound, Payload, Rcu, RealEpoch, ensure, explore, finish, free, free_all, spawn, walk,
+    Bound, Payload, Rcu, RealEpoch, deep, ensure, explore, finish, free, free_all, spawn, walk,
 };
 use umbra_shadow::{Dtor, Platform, Table};
 
@@ -190,42 +190,46 @@ fn g7_rcu_free_all_against_alloc() {
 
 #[test]
 fn r44_rcu_get_or_alloc_against_get_or_alloc() {
-    rcu("rcu: get_or_alloc | get_or_alloc", None, get_or_alloc_twice);
+    rcu(
+        "rcu: get_or_alloc | get_or_alloc",
+        Some(2),
+        get_or_alloc_twice,
+    );
 }
 
 #[test]
 fn g3_rcu_alloc_against_free() {
-    rcu("rcu: alloc | free, one object", None, alloc_and_free);
+    rcu("rcu: alloc | free, one object", Some(3), alloc_and_free);
 }
 
 #[test]
 fn g8_rcu_free_against_free() {
-    rcu("rcu: free | free", None, free_twice);
+    rcu("rcu: free | free", Some(3), free_twice);
 }
 
 #[test]
 fn g8_rcu_get_many_against_free() {
-    rcu("rcu: get_many | free", None, get_many_and_free);
+    rcu("rcu: get_many | free", Some(3), get_many_and_free);
 }
 
 #[test]
 fn g8_rcu_iterate_against_free() {
-    rcu("rcu: iterate | free", None, iterate_and_free);
+    rcu("rcu: iterate | free", Some(3), iterate_and_free);
 }
 
 #[test]
 fn g6_rcu_get_against_growth() {
-    rcu("rcu: get | alloc with growth", None, split_and_get);
+    rcu("rcu: get | alloc with growth", Some(3), split_and_get);
 }
 
 #[test]
 fn g9_rcu_shrink_against_get() {
-    rcu("rcu: shrink | get", None, shrink_and_get);
+    rcu("rcu: shrink | get", Some(3), shrink_and_get);
 }
 
 #[test]
 fn g9_rcu_shrink_against_alloc() {
-    rcu("rcu: shrink | alloc", None, shrink_and_alloc);
+    rcu("rcu: shrink | alloc", Some(3), shrink_and_alloc);
 }
 
 /// G8: the work item runs at any time, beside the reader and the writer.
@@ -289,44 +293,44 @@ fn g7_epoch_free_all_against_alloc() {
 fn r44_epoch_get_or_alloc_against_get_or_alloc() {
     epoch(
         "epoch: get_or_alloc | get_or_alloc",
-        None,
+        deep(1, 2),
         get_or_alloc_twice,
     );
 }
 
 #[test]
 fn g3_epoch_alloc_against_free() {
-    epoch("epoch: alloc | free, one object", None, alloc_and_free);
+    epoch("epoch: alloc | free, one object", Some(3), alloc_and_free);
 }
 
 #[test]
 fn g8_epoch_free_against_free() {
-    epoch("epoch: free | free", None, free_twice);
+    epoch("epoch: free | free", deep(1, 2), free_twice);
 }
 
 #[test]
 fn g8_epoch_get_many_against_free() {
-    epoch("epoch: get_many | free", None, get_many_and_free);
+    epoch("epoch: get_many | free", Some(3), get_many_and_free);
 }
 
 #[test]
 fn g8_epoch_iterate_against_free() {
-    epoch("epoch: iterate | free", None, iterate_and_free);
+    epoch("epoch: iterate | free", Some(3), iterate_and_free);
 }
 
 #[test]
 fn g6_epoch_get_against_growth() {
-    epoch("epoch: get | alloc with growth", None, split_and_get);
+    epoch("epoch: get | alloc with growth", Some(3), split_and_get);
 }
 
 #[test]
 fn g9_epoch_shrink_against_get() {
-    epoch("epoch: shrink | get", None, shrink_and_get);
+    epoch("epoch: shrink | get", Some(3), shrink_and_get);
 }
 
 #[test]
 fn g9_epoch_shrink_against_alloc() {
-    epoch("epoch: shrink | alloc", None, shrink_and_alloc);
+    epoch("epoch: shrink | alloc", Some(2), shrink_and_alloc);
 }
 
 static DESTROYED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
