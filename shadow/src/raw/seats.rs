@@ -183,7 +183,8 @@ impl Present {
         self.0[half][line_of(hash)] = true;
     }
 
-    /// Whatever the frozen lines say: an heir's line has entries of one of them only.
+    /// Whatever the frozen lines say: an heir's line has entries of one line only, or of one
+    /// of each of two segments.
     pub(super) fn inherit<P: Platform>(&mut self, from: &Lines<P>) {
         for at in 0..LINES {
             if from.has_attic_at(at) {

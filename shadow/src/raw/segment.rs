@@ -387,7 +387,7 @@ impl<P: Platform> Lines<P> {
                 unsafe { Segment::reach(heir, self.reach().max(self.depth + u32::from(split))) };
             }
         }
-        // Release: pairs with `heirs`: the heirs' initial contents are visible to every
+        // Release: pairs with `fate`: the heirs' initial contents are visible to every
         // helper. Relaxed on failure: one bit of the other's is looked at.
         let first = control.heir.compare_exchange(
             core::ptr::null_mut(),

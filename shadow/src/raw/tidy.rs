@@ -7,7 +7,8 @@
 //!     -> a pair that is worth it -> memory -> proposed -> helped to its end -> looked at again
 //! ```
 //! A pass that ends is not repeated unless half of the entries have gone since it began, or
-//! segments have come. One that finds no memory ends too, and the next round begins another.
+//! segments have come. One that finds no memory ends too, and the next round, if there is one,
+//! begins another. All of it but shrinking is off unless a type is told to merge.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
