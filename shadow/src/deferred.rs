@@ -17,7 +17,9 @@
 //! Each link is counted on one of two sides. A barrier switches new links to the
 //! other side and waits until the old one is empty, four times over: as SRCU does,
 //! for once is not enough for a link that was counted just after a switch; and
-//! twice that, for a type's link is retired again by its own reclaim.
+//! twice that, for a type's link is retired again by its own reclaim. Meanwhile it
+//! reclaims on both, for a link of the old side may wait for what one of the other has
+//! to end: a body for a merge, which its type's link carries on.
 
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -266,6 +268,7 @@ pub fn barrier(scheme: &impl Scheme) {
             // Deferred work runs when the scheme is asked.
             scheme.flush();
             reclaim(scheme, at, usize::MAX);
+            reclaim(scheme, at ^ 1, usize::MAX);
             scheme.relax();
         }
     }

@@ -257,6 +257,16 @@ impl<P: Platform> Table<P> {
         self.core().free_now(obj, f)
     }
 
+    /// For a caller who is about to write under a lock or with interrupts off: helps what
+    /// replaces the lines of `obj` (growth, merging) to its end, so that the write need not.
+    ///
+    /// Costs a look if there is nothing to help, and else some 100,000 instructions at most,
+    /// each step of some 5,000 under a guard of its own. Another replacement may begin before
+    /// the write does.
+    pub fn help(&self, obj: usize) {
+        self.core().help(obj);
+    }
+
     /// Frees every variable: invisible at once, whatever their number (G7), and
     /// destroyed in slices after the grace period, each with `dtor` (or the
     /// type's). Variables made meanwhile are new ones and stay.
@@ -291,8 +301,9 @@ impl<P: Platform> Table<P> {
         self.core().live()
     }
 
-    /// Lets the type merge segments that are nearly empty, before anything was freed in it: it
-    /// does not by itself as yet (DESIGN, "Merging").
+    /// Lets the type merge segments that are nearly empty, before anything was freed in it:
+    /// in a model it does not by itself.
+    #[cfg(loom)]
     #[doc(hidden)]
     pub fn let_merge(&self) {
         self.core().let_merge();

@@ -20,7 +20,6 @@ const SPARSE: usize = if FEW { 30 } else { 10_000 };
 fn table() -> (Counting, Table<Counting>) {
     let platform = Counting::default();
     let table = Table::new(platform.clone(), 1).unwrap();
-    table.let_merge();
     (platform, table)
 }
 

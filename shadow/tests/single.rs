@@ -343,7 +343,8 @@ fn g9_an_emptied_table_gives_its_lines_back() {
             assert!(table.free(object(i)));
         }
         platform.barrier();
-        assert_eq!(table.stats().lines, full, "one variable is left");
+        let left = table.stats().lines;
+        assert!(left != 0 && left * 4 < full, "one variable is left");
         assert_eq!(look(&table, object(0)), Some(0), "round {round}");
         assert!(table.free(object(0)));
         platform.barrier();

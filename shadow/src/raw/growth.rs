@@ -127,23 +127,36 @@ impl<P: Platform> Body<P> {
     pub(super) unsafe fn help(&self, core: &Core<P>, hash: u64) -> bool {
         loop {
             let lines = self.lines(hash);
-            let Some(first) = self.before(hash, &lines) else {
+            let Some((its_hash, first)) = self.before(hash, &lines) else {
                 // SAFETY: the caller's contract, and what comes first is finished.
                 return unsafe { self.step(&lines, hash, core) };
             };
             // SAFETY: as above. If it has no heirs, it is no longer what comes first.
-            if unsafe { self.step(&first, low_bits(hash, lines.depth) as u64, core) } {
+            if unsafe { self.step(&first, its_hash, core) } {
                 return true;
             }
         }
     }
 
     /// The first of the replacements that are not finished and by which these lines came to
-    /// be found. (Its hash is that of the lines as far as they share it, and then 0: it may
-    /// be the lower half of what was merged.)
-    fn before(&self, hash: u64, lines: &Lines<P>) -> Option<Lines<P>> {
-        self.unfinished(hash, lines.depth)
-            .or_else(|| self.displaced(lines, hash))
+    /// be found: one before which there is none. (What stands in their own slot may have got
+    /// there meanwhile, by a split that is not finished itself.)
+    fn before(&self, hash: u64, lines: &Lines<P>) -> Option<(u64, Lines<P>)> {
+        let mut first = self.just_before(hash, lines)?;
+        while let Some(earlier) = self.just_before(first.0, &first.1) {
+            first = earlier;
+        }
+        Some(first)
+    }
+
+    /// One of the replacements that are not finished and by which these lines came to be
+    /// found, with the bits of the hash that its lines share, and then 0: it may be the lower
+    /// half of what was merged.
+    fn just_before(&self, hash: u64, lines: &Lines<P>) -> Option<(u64, Lines<P>)> {
+        let before = self
+            .unfinished(hash, lines.depth)
+            .or_else(|| self.displaced(lines, hash))?;
+        Some((low_bits(hash, before.depth.min(lines.depth)) as u64, before))
     }
 
     /// What stands in the own slot of lines that were found by an alias: it is being
@@ -197,9 +210,7 @@ impl<P: Platform> Body<P> {
     pub(super) unsafe fn finish_before(&self, core: &Core<P>, hash: u64, lines: &Lines<P>) -> bool {
         self.before(hash, lines)
             // SAFETY: the caller's contract; the first of them has none before it.
-            .is_some_and(|first| unsafe {
-                self.step(&first, low_bits(hash, lines.depth) as u64, core)
-            })
+            .is_some_and(|(its_hash, first)| unsafe { self.step(&first, its_hash, core) })
     }
 
     /// Puts the heirs into the directory, in place of the lines.
@@ -269,7 +280,7 @@ impl<P: Platform> Body<P> {
             core.platform().on_split(core.id());
             if let Some(Fate::Merge(merge)) = lines.fate() {
                 // SAFETY: the lines keep it.
-                unsafe { merge.as_ref() }.note_published(heirs.first);
+                unsafe { merge.as_ref() }.note_taken(heirs.first);
             }
             if !old.is_null() {
                 // SAFETY: we took it out of the directory, and no older segment leads

@@ -370,7 +370,9 @@ impl<P: Platform> Core<P> {
         }
         // AcqRel: pairs with the exchange in `queue_round`. Acquire, the second time:
         // between the two another thread may have had a round.
+        let interrupted = core.merging.is_interrupted();
         let more = limbo.collect()
+            || interrupted
             || limbo.queued.swap(0, Ordering::AcqRel) == 1
                 && (limbo.has_fresh() || core.shrinking.is_due())
                 && limbo.queued.swap(1, Ordering::Acquire) == 0

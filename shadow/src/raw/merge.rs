@@ -68,8 +68,8 @@ pub(super) struct Merge<P: Platform> {
     done: AtomicUsize,
     /// Segments that were joined, and who proposes.
     owners: AtomicUsize,
-    /// Which of the segments' own are in the directory, or were: 1, 2.
-    published: AtomicUsize,
+    /// Which of the segments are not its own any more: 1, 2.
+    taken: AtomicUsize,
 }
 
 impl<P: Platform> Merge<P> {
@@ -91,7 +91,7 @@ impl<P: Platform> Merge<P> {
             verdict: AtomicUsize::new(OPEN),
             done: AtomicUsize::new(0),
             owners: AtomicUsize::new(2),
-            published: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
         }
     }
 
@@ -105,16 +105,16 @@ impl<P: Platform> Merge<P> {
         if owners.fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
-        // Acquire: pairs with the releases above: who published one of the heirs has said
+        // Acquire: pairs with the releases above: who took one of the heirs has said
         // so before the segment that it replaces gave up its count.
         fence(Ordering::Acquire);
         // SAFETY: nobody else can reach it, nor the heirs that nobody has seen in the
         // directory: they were reached through it.
         unsafe {
             // Relaxed: the fence.
-            let published = this.as_ref().published.load(Ordering::Relaxed);
+            let taken = this.as_ref().taken.load(Ordering::Relaxed);
             for (heir, bit) in [(this.as_ref().first, 1), (this.as_ref().second, 2)] {
-                if published & bit == 0 {
+                if taken & bit == 0 {
                     Segment::free(heir, platform);
                 }
             }
@@ -122,12 +122,12 @@ impl<P: Platform> Merge<P> {
         }
     }
 
-    /// Says that an heir is in the directory.
-    pub(super) fn note_published(&self, heir: *mut Segment<P>) {
+    /// Says that an heir is in the directory, or given back.
+    pub(super) fn note_taken(&self, heir: *mut Segment<P>) {
         let bit = if heir == self.first { 1 } else { 2 };
         // Relaxed: pairs with nothing by itself: the segment that is replaced is retired
         // later, and gives up its count after its grace period.
-        self.published.fetch_or(bit, Ordering::Relaxed);
+        self.taken.fetch_or(bit, Ordering::Relaxed);
     }
 
     /// The heir of one of the two if they are apart.
@@ -309,9 +309,9 @@ impl<P: Platform> Body<P> {
             .compare_exchange(old[0], heir, Ordering::Release, Ordering::Relaxed)
             .is_ok();
         if published {
-            merge.note_published(merge.first);
+            merge.note_taken(merge.first);
             // Nobody looks at the second: it would wait as long as the two that go.
-            merge.note_published(merge.second);
+            merge.note_taken(merge.second);
             // SAFETY: as said, and it is ours alone to give back.
             unsafe { Segment::free(merge.second, core.platform()) };
             // Relaxed: a statistic and a hint.

@@ -8,7 +8,8 @@
 //! ```
 //! A pass that ends is not repeated unless half of the entries have gone since it began, or
 //! segments have come. One that finds no memory ends too, and the next round, if there is one,
-//! begins another. All of it but shrinking is off unless a type is told to merge.
+//! begins another. After a few merges it is interrupted for a round of its own: what they
+//! replaced waits for a grace period, and in the kernel for the end of the run.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -30,6 +31,8 @@ const SPARSE: usize = if crate::TINY { 1 } else { SPLIT_AT / 4 };
 const ALIASES: u32 = if crate::TINY { 3 } else { 8 };
 /// Slots of the directory that one call looks at.
 const SLICE: usize = if crate::TINY { 1 } else { 32 };
+/// Merges of a round: 1 MiB that waits for a grace period.
+const ROUND: usize = if crate::TINY { 2 } else { 32 };
 
 /// The hash by which a merge is counted as a user of its body: any will do.
 const RESERVED: u64 = 0;
@@ -78,7 +81,10 @@ struct UnderWay<P: Platform> {
 /// What a type knows of its merging; whoever reclaims for the type is alone with it.
 pub(super) struct Merging<P: Platform> {
     under_way: Cell<Option<UnderWay<P>>>,
-    /// Whether it merges: not unless told to. See DESIGN.
+    /// Merges that this round may still end.
+    left: Cell<usize>,
+    /// Whether it merges: in a model not unless told to, for with it most would not end.
+    #[cfg(loom)]
     allowed: Cell<bool>,
 }
 
@@ -86,8 +92,23 @@ impl<P: Platform> Merging<P> {
     pub(super) fn new() -> Self {
         Self {
             under_way: Cell::new(None),
+            left: Cell::new(ROUND),
+            #[cfg(loom)]
             allowed: Cell::new(false),
         }
+    }
+
+    /// Whether the round that ends has to be followed by another one, for the sake of what
+    /// is left to merge; the next one may do as much.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.left.replace(ROUND) == 0
+    }
+
+    fn is_allowed(&self) -> bool {
+        #[cfg(loom)]
+        return self.allowed.get();
+        #[cfg(not(loom))]
+        true
     }
 }
 
@@ -103,6 +124,7 @@ impl<P: Platform> Core<P> {
         }
         match self.shrink() {
             Progress::More => Progress::More,
+            _ if self.merging.left.get() == 0 => Progress::Done,
             _ => self.look_for_a_pair(),
         }
     }
@@ -118,6 +140,8 @@ impl<P: Platform> Core<P> {
         if more {
             self.merging.under_way.set(Some(merge));
         } else {
+            let left = self.merging.left.get();
+            self.merging.left.set(left.saturating_sub(1));
             body.busy.settle_apart(RESERVED, self);
         }
     }
@@ -189,6 +213,7 @@ impl<P: Platform> Core<P> {
     }
 
     /// Lets the type merge; before anything was freed in it.
+    #[cfg(loom)]
     pub(crate) fn let_merge(&self) {
         self.merging.allowed.set(true);
     }
@@ -200,7 +225,7 @@ impl<P: Platform> Core<P> {
         let segments = body.segments.load(Ordering::Relaxed);
         let entries = self.entries();
         let (last, then) = body.passes.last.get();
-        self.merging.allowed.get()
+        self.merging.is_allowed()
             && segments > 1
             && entries < segments.saturating_mul(SPARSE)
             && (entries <= last / 2 && last != 0 || segments > then)

@@ -391,12 +391,32 @@ impl<P: Platform> Core<P> {
         }
     }
 
+    /// Helps what replaces the lines of an object to its end, a guard for each step.
+    pub(crate) fn help(&self, obj: usize) {
+        self.help_lines(self.hash(obj));
+    }
+
+    fn help_lines(&self, hash: u64) {
+        loop {
+            let _guard = self.platform.pin();
+            let Some(body) = self.body_now() else { return };
+            // SAFETY: loaded under the guard.
+            if !unsafe { body.as_ref().help(self, hash) } {
+                return;
+            }
+        }
+    }
+
     /// Calls `f` for each live variable, under a guard of its own for each
     /// segment; if `sliced`, for those in its lanes before, under one for a few lines.
     pub(crate) fn for_each(&self, sliced: bool, f: &mut dyn FnMut(usize, NonNull<u8>)) {
-        let (mut at, mut first) = (Some(0), None);
+        let (mut at, mut first) = (Some(0u64), None);
         let mut line = sliced.then_some(0);
         while let Some(prefix) = at {
+            if sliced {
+                // Else the first that `f` frees would have to, under our guard.
+                self.help_lines(prefix.reverse_bits());
+            }
             let _guard = self.platform.pin();
             let Some(body) = self.body_now() else { return };
             // What was freed at once is not walked any more. (Its address may
