@@ -66,6 +66,8 @@ pub(super) struct Body<P: Platform> {
     pub(super) mask: AtomicUsize,
     /// How many there are.
     pub(super) segments: AtomicUsize,
+    /// Publications that are under way, by those who make them.
+    pub(super) publishing: AtomicUsize,
     pub(super) control: Control<P>,
     pub(super) root: Block<ROOT_LINES>,
     /// The slots of the first page, or [`none`](Self::none): while there are no more, a
@@ -123,6 +125,7 @@ impl<P: Platform> Body<P> {
             (&raw mut (*body).passes).write(Passes::new());
             (&raw mut (*body).mask).write(AtomicUsize::new(0));
             (&raw mut (*body).segments).write(AtomicUsize::new(0));
+            (&raw mut (*body).publishing).write(AtomicUsize::new(0));
             Control::init(&raw mut (*body).control, core);
             Block::init(&raw mut (*body).root, Head::EMPTY.0);
             (&raw mut (*body).near).write(AtomicPtr::new(&raw mut (*body).none));

@@ -283,12 +283,13 @@ impl<P: Platform> Body<P> {
                 heirs.count(totals);
             }
             if step == LAST {
-                self.publish_merged(merge, core);
+                self.publishing(|| self.publish_merged(merge, core));
             }
         }
     }
 
-    /// Puts the heir of both into the directory, into its own slot last.
+    /// Puts the heir of both into the directory, into its own slot last;
+    /// [counted](Self::publishing).
     ///
     /// # Safety
     /// As [`fill_merged`](Self::fill_merged).
