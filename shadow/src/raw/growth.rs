@@ -141,18 +141,8 @@ impl<P: Platform> Body<P> {
     /// The first of the replacements that are not finished and by which these lines came to
     /// be found: one before which there is none. (What stands in their own slot may have got
     /// there meanwhile, by a split that is not finished itself.)
-    #[inline]
-    fn before(&self, hash: u64, lines: &Lines<P>) -> Option<(u64, Lines<P>)> {
-        // Acquire: pairs with the release in `publishing`. Who acquired the lines that a
-        // publication has put into the directory finds it counted, or its own slot done.
-        if self.publishing.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        self.first_before(hash, lines)
-    }
-
     #[cold]
-    fn first_before(&self, hash: u64, lines: &Lines<P>) -> Option<(u64, Lines<P>)> {
+    fn before(&self, hash: u64, lines: &Lines<P>) -> Option<(u64, Lines<P>)> {
         let mut first = self.just_before(hash, lines)?;
         while let Some(earlier) = self.just_before(first.0, &first.1) {
             first = earlier;
@@ -218,10 +208,14 @@ impl<P: Platform> Body<P> {
     ///
     /// # Safety
     /// As [`help`](Self::help).
+    #[inline]
     pub(super) unsafe fn finish_before(&self, core: &Core<P>, hash: u64, lines: &Lines<P>) -> bool {
-        self.before(hash, lines)
-            // SAFETY: the caller's contract; the first of them has none before it.
-            .is_some_and(|(its_hash, first)| unsafe { self.step(&first, its_hash, core) })
+        // Acquire: pairs with the release in `publishing`. Who acquired the lines that a
+        // publication has put into the directory finds it counted, or its own slot done.
+        self.publishing.load(Ordering::Acquire) != 0
+            && (self.before(hash, lines))
+                // SAFETY: the caller's contract; the first of them has none before it.
+                .is_some_and(|(its_hash, first)| unsafe { self.step(&first, its_hash, core) })
     }
 
     /// Runs a publication, which is counted while the directory has a part of it.
@@ -229,7 +223,7 @@ impl<P: Platform> Body<P> {
         // Relaxed: the publication's own exchanges release it.
         self.publishing.fetch_add(1, Ordering::Relaxed);
         publish();
-        // Release: pairs with the acquire in `before`: all of it is done, by whomever.
+        // Release: pairs with the acquire in `finish_before`: all of it is done, by whomever.
         self.publishing.fetch_sub(1, Ordering::Release);
     }
 
