@@ -173,6 +173,26 @@ fn g8_walk_after_a_free_in_the_midst_of_a_split() {
     }
 }
 
+/// G6: what was inserted into a second heir, before its split was finished, is there for a
+/// walk that begins later: it comes to the split's own slot first, where the old segment is.
+#[test]
+fn g6_walk_after_an_alloc_in_the_midst_of_a_split() {
+    explore("alloc with a split | alloc, iterate", Some(1), || {
+        let first: Vec<usize> = objects(|hash| hash & 1 == 0).take(2).collect();
+        let second: Vec<usize> = objects(|hash| hash & 1 == 1).take(2).collect();
+        with_split_due(&[first[0], second[0]], |table| {
+            let new = second[1];
+            let walks = spawn(table, move |t| {
+                assert!(Payload::put(t, new, 2));
+                assert!(walk(t).contains(&(new, 2)), "inserted before");
+            });
+            assert!(Payload::put(table, first[1], 1));
+            walks.join().unwrap();
+            assert_eq!(table.stats().live, 4);
+        });
+    });
+}
+
 /// G8: the same for a second heir that is split in its turn: who helps with the
 /// first split, because the first half is still frozen, would fill freed lines.
 #[test]

@@ -49,7 +49,8 @@ pub unsafe trait Smr {
 
     /// Returns when everything has been reclaimed that was retired before the call
     /// or under a guard that was held at the call, and what such a link's reclaim
-    /// retired in turn, twice over.
+    /// retired in turn, twice over. (A type that has many segments to merge does it in more
+    /// rounds than that.)
     ///
     /// May sleep. Not under a guard: it would wait for itself.
     fn barrier(&self);

@@ -319,9 +319,10 @@ impl<P: Platform> Body<P> {
         let guard = core.platform().pin();
         let lines = self.lines(hash);
         let count = lines.count();
-        // Relaxed: a hint.
+        // Relaxed, twice: hints.
         let segments = self.segments.load(Ordering::Relaxed);
-        let sparse = 1usize << lines.depth > segments.saturating_mul(16);
+        let needs_slots = 1usize << lines.depth > self.mask.load(Ordering::Relaxed);
+        let sparse = needs_slots && 1usize << lines.depth > segments.saturating_mul(16);
         // Objects whose hashes agree gain nothing from a split.
         let full =
             Self::is_full(&lines, count) && (lines.is_root() || lines.depth < MAX_DEPTH && !sparse);

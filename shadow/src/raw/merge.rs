@@ -327,6 +327,10 @@ impl<P: Platform> Body<P> {
 
     /// Gives every alias of a replaced segment (one of `old`) what replaces it: the slots
     /// below `1 << reach` that have the low bits `index` of `depth`, but its own.
+    ///
+    /// The last slot first. A lookup tries the slots that its hash may have from the last one
+    /// down, so whoever used the heir by one of them (with an older mask) comes after all that
+    /// a later lookup tries before that one.
     pub(super) fn replace_aliases(
         &self,
         index: usize,
@@ -335,7 +339,8 @@ impl<P: Platform> Body<P> {
         old: &[*mut Segment<P>],
         heir: impl Fn(usize) -> *mut Segment<P>,
     ) {
-        let others = (1..1usize << reach.saturating_sub(depth)).map(|n| index | n << depth);
+        let others = (1..1usize << reach.saturating_sub(depth)).rev();
+        let others = others.map(|n| index | n << depth);
         for (slot, at) in others.filter_map(|at| Some((self.slot(at)?, at))) {
             // Relaxed: only compared.
             let there = slot.load(Ordering::Relaxed);

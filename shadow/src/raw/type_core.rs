@@ -413,10 +413,9 @@ impl<P: Platform> Core<P> {
         let (mut at, mut first) = (Some(0u64), None);
         let mut line = sliced.then_some(0);
         while let Some(prefix) = at {
-            if sliced {
-                // Else the first that `f` frees would have to, under our guard.
-                self.help_lines(prefix.reverse_bits());
-            }
+            // What was inserted before is found by slots that were published before this one, it
+            // may be; and the first that `f` frees would have to help, under our guard.
+            self.help_lines(prefix.reverse_bits());
             let _guard = self.platform.pin();
             let Some(body) = self.body_now() else { return };
             // What was freed at once is not walked any more. (Its address may
