@@ -40,7 +40,7 @@ pub use explore::{Bound, deep, explore, quick};
 pub use lists::Lists;
 pub use payload::{FLAGS, Payload};
 pub use platform::Tracked;
-pub use rcu::Rcu;
+pub use rcu::{Rcu, Run};
 pub use scene::{
     INSERTIONS, Insertion, ensure, finish, free, free_all, get_or_put, objects, spawn, walk,
     with_table,

@@ -57,6 +57,33 @@ pub struct Section {
     number: u64,
 }
 
+/// A run of the work item.
+pub struct Run {
+    rcu: Rcu,
+    next: Option<NonNull<Link>>,
+}
+
+impl Run {
+    /// One step, as the table has them; false when there was none.
+    pub fn step(&mut self) -> bool {
+        let Some(link) = self.next else { return false };
+        // SAFETY: on our list, so it exists; read before it is reclaimed.
+        let next = NonNull::new(unsafe { link.as_ref() }.next.get());
+        // SAFETY: retired, taken by one swap, a grace period ago.
+        match unsafe { Link::reclaim(link) } {
+            Progress::More => return true,
+            Progress::Again => {
+                self.rcu.push(link);
+                // It waits for another thread, which must get on for that.
+                loom::thread::yield_now();
+            }
+            Progress::Done => *self.rcu.0.pending.lock().unwrap() -= 1,
+        }
+        self.next = next;
+        true
+    }
+}
+
 impl Rcu {
     /// A kernel for one execution.
     #[must_use]
@@ -95,32 +122,22 @@ impl Rcu {
 
     /// One run of the work item. True if it found something.
     pub fn work(&self) -> bool {
-        // Acquire: pairs with the release in `push`.
-        let list = self.0.retired.swap(std::ptr::null_mut(), Ordering::Acquire);
-        let Some(first) = NonNull::new(list) else {
+        let Some(mut run) = self.begin() else {
             return false;
         };
-        self.synchronize();
-        let mut next = Some(first);
-        while let Some(link) = next {
-            // SAFETY: on our list, so it exists; read before it is reclaimed.
-            next = NonNull::new(unsafe { link.as_ref() }.next.get());
-            let progress = loop {
-                // SAFETY: retired, taken by one swap, a grace period ago.
-                match unsafe { Link::reclaim(link) } {
-                    Progress::More => {}
-                    other => break other,
-                }
-            };
-            if progress == Progress::Again {
-                self.push(link);
-                // It waits for another thread, which must get on for that.
-                loom::thread::yield_now();
-            } else {
-                *self.0.pending.lock().unwrap() -= 1;
-            }
-        }
+        while run.step() {}
         true
+    }
+
+    /// Begins a run: its grace period is over.
+    #[must_use]
+    pub fn begin(&self) -> Option<Run> {
+        // Acquire: pairs with the release in `push`.
+        let list = self.0.retired.swap(std::ptr::null_mut(), Ordering::Acquire);
+        let next = Some(NonNull::new(list)?);
+        self.synchronize();
+        let rcu = self.clone();
+        Some(Run { rcu, next })
     }
 
     fn push(&self, link: NonNull<Link>) {

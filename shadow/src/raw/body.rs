@@ -17,8 +17,8 @@
 //!
 //! A segment that two were [merged](super::merge) into stands in its own slot (its index
 //! has no more bits than its depth) and in others, its *aliases*. When it is replaced they
-//! come first and its own slot last, so who finds lines by an alias while something else is
-//! in their own slot has found what is not finished either.
+//! come first, from the last one down, and its own slot last, so who finds lines by an
+//! alias while something else is in their own slot has found what is not finished either.
 //!
 //! A lookup that saw the old mask, or the second slot still null, and then the
 //! first heir, notices (the mask has changed; the heir's depth is above the level

@@ -32,7 +32,7 @@ const ALIASES: u32 = if crate::TINY { 3 } else { 8 };
 /// Slots of the directory that one call looks at.
 const SLICE: usize = if crate::TINY { 1 } else { 32 };
 /// Merges of a round: 1 MiB that waits for a grace period.
-const ROUND: usize = if crate::TINY { 2 } else { 32 };
+const ROUND: usize = if crate::TINY { 3 } else { 32 };
 
 /// The hash by which a merge is counted as a user of its body: any will do.
 const RESERVED: u64 = 0;
