@@ -185,6 +185,7 @@ void *umbra_rs_shadow_get_or_alloc(void *obj, unsigned long id, size_t size,
 				   gfp_t gfp, umbra_shadow_ctor_t ctor,
 				   void *ctor_data);
 bool umbra_rs_shadow_free(void *obj, unsigned long id, umbra_shadow_dtor_t dtor);
+void umbra_rs_shadow_help(const void *obj, unsigned long id);
 void *umbra_rs_alloc(const struct umbra_type *type, void *obj, size_t size,
 		     gfp_t gfp, umbra_shadow_ctor_t ctor, void *ctor_data);
 void *umbra_rs_get_or_alloc(const struct umbra_type *type, void *obj,

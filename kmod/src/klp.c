@@ -178,6 +178,11 @@ void umbra_klp_shadow_free(void *obj, unsigned long id, klp_shadow_dtor_t dtor)
 		umbra_shadow_free(obj, id, NULL);
 		return;
 	}
+	/*
+	 * The object's lines may be in the middle of being replaced. That is brought
+	 * to its end here, where interrupts are on if the caller has them on.
+	 */
+	umbra_rs_shadow_help(obj, id);
 	spin_lock_irqsave(&umbra_klp_lock, flags);
 	umbra_shadow_free(obj, id, dtor);
 	spin_unlock_irqrestore(&umbra_klp_lock, flags);

@@ -2,12 +2,18 @@
 /* Shadows: what umbra.h says of each operation, from inside the kernel. */
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/fs.h>
 #include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/seq_file.h>
 #include <linux/string.h>
+#include <linux/uio.h>
 
 #include "umbra_test.h"
 
 #define ID	501
+/* Of its own: what another test left to reclaim does not count. */
+#define MERGE_ID	503
 
 static int test_ctor_fails(void *obj, void *shadow, void *value)
 {
@@ -223,6 +229,95 @@ static bool grows_with_interrupts_off(void)
 	return true;
 }
 
+/* The table of types in debugfs; kernel_read() does not take such a file. */
+static ssize_t test_read_types(char *text, size_t size)
+{
+	struct file *file = filp_open("/sys/kernel/debug/umbra/types", O_RDONLY, 0);
+	struct kvec room = { .iov_base = text, .iov_len = size };
+	struct iov_iter iter;
+	struct kiocb kiocb;
+	ssize_t n;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	init_sync_kiocb(&kiocb, file);
+	iov_iter_kvec(&iter, READ, &room, 1, size);
+	n = seq_read_iter(&kiocb, &iter);
+	filp_close(file, NULL);
+	return n;
+}
+
+/* How many lines a type has, and bytes in its shadows, as debugfs says; or why not. */
+static long test_lines(unsigned long id, unsigned long *bytes)
+{
+	const size_t size = SZ_64K;
+	char *text = kvzalloc(size, GFP_KERNEL), *row = text, *next;
+	ssize_t n = text ? test_read_types(text, size - 1) : -ENOMEM;
+	long found = n < 0 ? n : -ENOENT;
+
+	while (found == -ENOENT && (next = strsep(&row, "\n"))) {
+		unsigned long its_id, live, pending, lines;
+
+		if (sscanf(next, "%lu %lu %lu %lu %lu", &its_id, &live, bytes,
+			   &pending, &lines) == 5 && its_id == id)
+			found = lines;
+	}
+	kvfree(text);
+	return found;
+}
+
+static void *merge_key(unsigned long i)
+{
+	return (void *)(i * 192);
+}
+
+static bool g9_a_type_that_lost_most_shadows_gives_lines_back(void)
+{
+	/* Sixty-four segments; a round of the work ends after 32 merges. */
+	const unsigned long n = 60000, stays = 1000;
+	struct umbra_type *type = umbra_type_get(MERGE_ID);
+	unsigned long i, full_bytes, bytes, found = 0, sum = 0;
+	long full, lines;
+	int round = 0;
+
+	CHECK(!IS_ERR(type));
+	for (i = 0; i < n; i++)
+		CHECK(!IS_ERR(umbra_alloc(type, merge_key(i), 8, GFP_KERNEL,
+					  test_ctor, (void *)1)));
+	full = test_lines(MERGE_ID, &full_bytes);
+	CHECK(full > (long)n / 7);
+	for (i = 0; i < n; i++)
+		if (i % stays)
+			CHECK(umbra_free(type, merge_key(i), NULL));
+	do {
+		umbra_barrier();
+		lines = test_lines(MERGE_ID, &bytes);
+	} while (lines * 20 > full && ++round < 10);
+	pr_info("# %ld of %ld lines, %lu of %lu bytes, %d barriers\n", lines,
+		full, bytes, full_bytes, round + 1);
+	CHECK(lines > 0 && lines * 20 <= full && bytes * 100 < full_bytes);
+	for (i = 0; i < n; i++) {
+		unsigned long *data = umbra_get(type, merge_key(i));
+
+		CHECK(!data == !!(i % stays) && (!data || *data == 1));
+		found += !!data;
+	}
+	CHECK(found == n / stays && umbra_live(type) == found);
+	umbra_for_each(type, test_count, &sum);
+	CHECK(sum == found);
+	/* What was merged is split again. */
+	for (i = 0; i < n; i++)
+		CHECK(!IS_ERR(umbra_get_or_alloc(type, merge_key(i), 8, GFP_KERNEL,
+						 test_ctor, (void *)1)));
+	for (i = 0, found = 0; i < n; i++)
+		found += !!umbra_get(type, merge_key(i));
+	CHECK(found == n && umbra_live(type) == n);
+	umbra_free_all(type, NULL);
+	umbra_barrier();
+	umbra_type_put(type);
+	return true;
+}
+
 #define RACERS	4
 #define RACES	2000
 
@@ -290,6 +385,7 @@ const struct umbra_test umbra_shadow_tests[] = {
 	TEST(deferred_dtors_may_sleep_and_run_once),
 	TEST(free_all_by_id_calls_every_dtor_before_it_returns),
 	TEST(grows_with_interrupts_off),
+	TEST(g9_a_type_that_lost_most_shadows_gives_lines_back),
 	TEST(r44_racing_callers_construct_once),
 	{}
 };

@@ -1,6 +1,6 @@
 //! Figures of a kernel, as rows of the report.
 //!
-//! A guest counts the instructions of each operation (`kmod/tests/umbra_bench.c`,
+//! A guest counts the instructions of each operation (`kmod/tests/bench_main.c`,
 //! in a virtual machine whose clock counts them) and says them in messages.
 //! `cargo xtask bench` writes these as a list of JSON objects, `name`,
 //! `n`, `value` and `unit`; here each becomes a contestant's figure in a row.

@@ -21,9 +21,10 @@
 #include <linux/timex.h>
 #include <linux/workqueue.h>
 
+#include <umbra.h>
 #include <umbra_klp.h>
 
-#include "patch.h"
+#include "bench.h"
 
 /* Here the stock functions and the drop-in are two things. */
 #undef klp_shadow_get
@@ -33,7 +34,6 @@
 #undef klp_shadow_free_all
 
 #define BENCH_ID	77
-#define BENCH_STATE	78
 #define BENCH_DROP_IN	79
 
 static unsigned int sizes[] = { 1000, 10000, 100000, 1000000 };
@@ -41,16 +41,7 @@ static unsigned int nr_sizes = ARRAY_SIZE(sizes);
 module_param_array_named(n, sizes, uint, &nr_sizes, 0444);
 MODULE_PARM_DESC(n, "how many shadows to measure with; several, by commas");
 
-/* Addresses as slab objects have them; nobody follows them. */
-static void *bench_key(unsigned int i)
-{
-	return (void *)(0xffff888000000000UL + i * 192UL);
-}
-
 static struct umbra_type *type;
-
-/* One operation on the i-th object. */
-typedef void (*bench_op_t)(unsigned int i);
 
 static noinline void op_nothing(unsigned int i)
 {
@@ -134,8 +125,8 @@ static void bench_node_free(void *node, void *unused)
 }
 
 /* Cycles for op on every step-th of the objects from..to. */
-static u64 bench_loop(bench_op_t op, unsigned int from, unsigned int to,
-		      unsigned int step)
+u64 bench_loop(bench_op_t op, unsigned int from, unsigned int to,
+	       unsigned int step)
 {
 	unsigned long flags;
 	unsigned int i;
@@ -150,7 +141,7 @@ static u64 bench_loop(bench_op_t op, unsigned int from, unsigned int to,
 	return end - start;
 }
 
-static void bench_figure(const char *name, unsigned int n, u64 cycles)
+void bench_figure(const char *name, unsigned int n, u64 cycles)
 {
 	u64 hundredths = div_u64(cycles * 100 + n / 2, n);
 	u32 rest;
@@ -327,7 +318,7 @@ static int section_ends(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
-/* Interrupts are off when the function returns that turns them off. */
+/* They are when the function returns that turns them off. */
 static int irqs_are_off(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	return section_begins(NULL, regs);
@@ -349,7 +340,29 @@ static struct kprobe irqs_end = {
 	.symbol_name = "umbra_c_irqs_as", .pre_handler = section_ends,
 };
 
+static int free_has_returned(struct kretprobe_instance *instance,
+			     struct pt_regs *regs)
+{
+	return section_ends(NULL, regs);
+}
+
+/* What the drop-in's free with a destructor does under its lock. */
+static struct kretprobe free_locked = {
+	.kp.symbol_name = "umbra_rs_shadow_free",
+	.entry_handler = irqs_are_off,
+	.handler = free_has_returned,
+};
+
 static struct kprobe *guard_probes[] = { &guard_begins, &guard_ends };
+
+/* What the probes cost themselves is other probes' no longer. */
+static void section_reset(void)
+{
+	section_longest = 0;
+	section_shortest = ~0ULL;
+	section_depth = 0;
+	section_inner = 0;
+}
 
 static void section_figure(const char *name)
 {
@@ -397,18 +410,46 @@ static noinline void op_drop_in_free(unsigned int i)
 	umbra_klp_shadow_free(bench_key(i), BENCH_DROP_IN, op_destruct);
 }
 
-/* A destructor of the drop-in's runs with interrupts off for nearly all of a call. */
-static void bench_irqs_off(unsigned int n)
+/*
+ * A destructor of the drop-in's runs under a lock, with interrupts off: the longest time
+ * over the shortest, and the shortest of some calls, which is more than that.
+ */
+static int bench_drop_in_free(unsigned int n)
 {
-	u64 nothing, shortest, longest;
+	u64 nothing, shortest;
+	unsigned int i, some = min(n, 1000U);
+	int ret;
 
 	bench_longest(op_nothing, 1000, &nothing);
-	longest = bench_longest(op_drop_in_free, n, &shortest);
-	bench_figure("interrupts off, longest, drop-in free and each of its free_all",
-		     1, longest - nothing);
+	bench_longest(op_drop_in_free, some, &shortest);
+	section_reset();
+	ret = register_kretprobe(&free_locked);
+	if (ret)
+		return ret;
+	for (i = some; i < n; i++) {
+		op_drop_in_free(i);
+		if (i % BENCH_STRETCH == 0)
+			cond_resched();
+	}
+	unregister_kretprobe(&free_locked);
+	section_longest += shortest - nothing;
+	section_figure("interrupts off, longest, drop-in free and each of its free_all");
 	umbra_barrier();
+	return 0;
+}
+
+static int bench_longest_insert(unsigned int n)
+{
+	u64 nothing, shortest, longest;
+	int ret = rhashtable_init(&bench_table, &bench_params);
+
+	if (ret)
+		return ret;
+	bench_longest(op_nothing, 1000, &nothing);
 	longest = bench_longest(op_rhashtable_insert, n, &shortest);
 	bench_figure("longest rhashtable insert", 1, longest - nothing);
+	rhashtable_free_and_destroy(&bench_table, bench_node_free, NULL);
+	return 0;
 }
 
 static int bench_sections(unsigned int n)
@@ -443,10 +484,7 @@ static int bench_sections(unsigned int n)
 	section_figure("longest section, the drop-in's free_all with a destructor");
 	umbra_barrier();
 	unregister_kprobes(guard_probes, ARRAY_SIZE(guard_probes));
-	section_longest = 0;
-	section_shortest = ~0ULL;
-	section_depth = 0;
-	section_inner = 0;
+	section_reset();
 
 	/* Other probes, whose own cost is not known: so over the shortest. */
 	ret = register_kprobe(&irqs_end);
@@ -459,103 +497,8 @@ static int bench_sections(unsigned int n)
 	section_figure("interrupts off, longest, over the shortest, drop-in alloc");
 	unregister_kretprobe(&irqs_begin);
 	unregister_kprobe(&irqs_end);
-	if (ret)
-		return ret;
-
-	ret = rhashtable_init(&bench_table, &bench_params);
-	if (ret)
-		return ret;
-	bench_irqs_off(n);
-	rhashtable_free_and_destroy(&bench_table, bench_node_free, NULL);
-	return 0;
-}
-
-/* ---- what a hook adds to a call ---- */
-
-noinline UMBRA_HOOKED int umbra_bench_target(void *obj);
-noinline UMBRA_HOOKED int umbra_bench_target(void *obj)
-{
-	barrier_data(obj);
-	return 1;
-}
-
-static int bench_replacement(void *obj)
-{
-	barrier_data(obj);
-	return 2;
-}
-
-static noinline void op_call(unsigned int i)
-{
-	umbra_bench_target(bench_key(i));
-}
-
-#define CALLS	1000
-
-static u64 plain;
-
-static void bench_hook(const char *name, unsigned int from)
-{
-	u64 cycles;
-
-	bench_loop(op_call, from, from + CALLS, 1);
-	cycles = bench_loop(op_call, from, from + CALLS, 1);
-	bench_figure(name, CALLS, cycles > plain ? cycles - plain : 0);
-}
-
-static int bench_pre_patch(struct umbra_patch *patch, struct umbra_state *state,
-			   enum umbra_reason reason)
-{
-	unsigned int i;
-
-	for (i = 0; i < CALLS; i++)
-		if (!umbra_shadow_alloc(bench_key(i), BENCH_STATE, 8, GFP_KERNEL,
-					NULL, NULL))
-			return -ENOMEM;
-	return 0;
-}
-
-/* The hooks are in place here, and the gate is still closed. */
-static void bench_post_patch(struct umbra_patch *patch, struct umbra_state *state,
-			     enum umbra_reason reason)
-{
-	bench_hook("hook, closed", 0);
-}
-
-static struct umbra_state states[] = {
-	{
-		.id = BENCH_STATE,
-		.name = "bench",
-		.is_shadow = true,
-		.callbacks = {
-			.pre_patch = bench_pre_patch,
-			.post_patch = bench_post_patch,
-		},
-	},
-};
-
-static struct umbra_hook hooks[] = {
-	UMBRA_TEST_HOOK("umbra_bench_target", bench_replacement, BENCH_STATE),
-};
-
-static struct umbra_patch patch = UMBRA_TEST_PATCH(states, hooks);
-
-static int bench_hooks(void)
-{
-	int ret;
-
-	bench_loop(op_call, 0, CALLS, 1);
-	plain = bench_loop(op_call, 0, CALLS, 1);
-	ret = umbra_enable_patch(&patch);
-	if (ret)
-		return ret;
-	bench_hook("hook, open, miss", CALLS);
-	bench_hook("hook, open, hit and diverted", 0);
-	/* While it is enabled the module has to stay, so that is no failure. */
-	ret = umbra_disable_patch(&patch);
-	if (ret)
-		pr_err("umbra_bench: the patch stays enabled: %d\n", ret);
-	return 0;
+	ret = ret ?: bench_drop_in_free(n);
+	return ret ?: bench_longest_insert(n);
 }
 
 static int __init bench_init(void)
