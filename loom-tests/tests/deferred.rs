@@ -51,6 +51,8 @@ struct Node {
     rounds: u64,
     /// How often it has been.
     reclaimed: UnsafeCell<u64>,
+    /// Whether it has been.
+    ended: AtomicUsize,
 }
 
 /// How a node gets another grace period.
@@ -60,6 +62,9 @@ enum Further {
     Asks,
     /// It is retired again, as a type's link is by its own rounds.
     Retires,
+    /// It asks until this one has been reclaimed, as a body does until its type's link has
+    /// ended a merge.
+    Waits(*const Node),
 }
 
 impl Node {
@@ -70,6 +75,7 @@ impl Node {
             further,
             rounds,
             reclaimed: UnsafeCell::new(0),
+            ended: AtomicUsize::new(0),
         })
     }
 
@@ -85,6 +91,17 @@ impl Node {
             *v += 1;
             *v
         });
+        if let Further::Waits(other) = node.further {
+            // SAFETY: the model keeps it too. Relaxed: only whether.
+            let waits = unsafe { &*other }.ended.load(Ordering::Relaxed) == 0;
+            return if waits {
+                Progress::Again
+            } else {
+                Progress::Done
+            };
+        }
+        // Relaxed: as above.
+        node.ended.store(1, Ordering::Relaxed);
         if reclaimed < node.rounds {
             if node.further == Further::Asks {
                 return Progress::Again;
@@ -169,6 +186,31 @@ fn g8_a_barrier_after_a_retire_against_a_barrier() {
         platform.barrier();
         assert_eq!(node.reclaimed(), 3);
     });
+}
+
+/// G8: a barrier ends though what it waits for on one side waits for what was retired onto
+/// the other one, after it began, and nobody else reclaims.
+#[test]
+fn g8_a_barrier_over_a_link_that_waits_for_the_other_side() {
+    explore(
+        "retire, of one that waits, barrier | retire",
+        Some(3),
+        || {
+            let platform = Lists::default();
+            let other = Node::new(&platform, 1, Further::Asks);
+            let waits = Node::new(&platform, 1, Further::Waits(&*other));
+            // SAFETY: the nodes stay until the end, and are retired once.
+            unsafe { platform.retire(waits.link()) };
+            let retires = {
+                let (platform, sent) = (platform.clone(), Sent(other.link()));
+                // SAFETY: as above.
+                thread::spawn(move || unsafe { platform.retire(sent.link()) })
+            };
+            platform.barrier();
+            retires.join().unwrap();
+            assert_eq!(other.reclaimed(), 1);
+        },
+    );
 }
 
 /// What loom watches, shared.

@@ -160,6 +160,12 @@ impl<P: Platform> Body<P> {
         Some((low_bits(hash, before.depth.min(lines.depth)) as u64, before))
     }
 
+    /// Whether there is nothing to help for the lines of a hash, as far as is known.
+    pub(super) fn is_settled(&self, hash: u64) -> bool {
+        // Relaxed: a hint.
+        self.lines(hash).fate().is_none() && self.publishing.load(Ordering::Relaxed) == 0
+    }
+
     /// What stands in the own slot of lines that were found by an alias: it is being
     /// replaced by them.
     fn displaced(&self, lines: &Lines<P>, hash: u64) -> Option<Lines<P>> {

@@ -393,7 +393,15 @@ impl<P: Platform> Core<P> {
 
     /// Helps what replaces the lines of an object to its end, a guard for each step.
     pub(crate) fn help(&self, obj: usize) {
-        self.help_lines(self.hash(obj));
+        let hash = self.hash(obj);
+        let guard = self.platform.pin();
+        let body = self.body_now();
+        // SAFETY: loaded under the guard.
+        let settled = body.is_none_or(|body| unsafe { body.as_ref() }.is_settled(hash));
+        drop(guard);
+        if !settled {
+            self.help_lines(hash);
+        }
     }
 
     fn help_lines(&self, hash: u64) {
