@@ -12,7 +12,7 @@ const B: usize = 0x2000;
 #[test]
 fn g1_iterate_against_alloc() {
     for (name, insert) in INSERTIONS {
-        explore(&format!("iterate | {name}"), None, move || {
+        explore(&format!("iterate | {name}"), Some(3), move || {
             with_table(|table| {
                 assert!(Payload::put(table, A, 1));
                 let put = spawn(table, move |t| insert(t, B, 2));

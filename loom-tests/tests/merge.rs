@@ -121,7 +121,7 @@ fn g8_merge_against_free_and_walk() {
 /// A walk sees what stays once, whatever becomes of its segment under it.
 #[test]
 fn g9_merge_against_iterate() {
-    each_half("merge | iterate", Some(3), |table, left, goes| {
+    each_half("merge | iterate", Some(2), |table, left, goes| {
         let seen = while_merged(table, goes, walk);
         let ones = seen
             .iter()

@@ -160,10 +160,18 @@ impl<P: Platform> Body<P> {
         Some((low_bits(hash, before.depth.min(lines.depth)) as u64, before))
     }
 
-    /// Whether there is nothing to help for the lines of a hash, as far as is known.
-    pub(super) fn is_settled(&self, hash: u64) -> bool {
-        // Relaxed: a hint.
-        self.lines(hash).fate().is_none() && self.publishing.load(Ordering::Relaxed) == 0
+    /// Whether a publication is under way. Who acquired the lines that one has put into the
+    /// directory finds it counted, or what it replaced out of the directory.
+    #[inline]
+    pub(super) fn is_publishing(&self) -> bool {
+        // Acquire: pairs with the release in `publishing`.
+        self.publishing.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether there may be a publication to help with; or, if `all`, any step of what
+    /// replaces the lines of a hash.
+    pub(super) fn wants_help(&self, hash: u64, all: bool) -> bool {
+        self.is_publishing() || all && self.lines(hash).fate().is_some()
     }
 
     /// What stands in the own slot of lines that were found by an alias: it is being
@@ -216,9 +224,7 @@ impl<P: Platform> Body<P> {
     /// As [`help`](Self::help).
     #[inline]
     pub(super) unsafe fn finish_before(&self, core: &Core<P>, hash: u64, lines: &Lines<P>) -> bool {
-        // Acquire: pairs with the release in `publishing`. Who acquired the lines that a
-        // publication has put into the directory finds it counted, or its own slot done.
-        self.publishing.load(Ordering::Acquire) != 0
+        self.is_publishing()
             && (self.before(hash, lines))
                 // SAFETY: the caller's contract; the first of them has none before it.
                 .is_some_and(|(its_hash, first)| unsafe { self.step(&first, its_hash, core) })
@@ -229,7 +235,7 @@ impl<P: Platform> Body<P> {
         // Relaxed: the publication's own exchanges release it.
         self.publishing.fetch_add(1, Ordering::Relaxed);
         publish();
-        // Release: pairs with the acquire in `finish_before`: all of it is done, by whomever.
+        // Release: pairs with the acquire in `is_publishing`: all of it is done, by whomever.
         self.publishing.fetch_sub(1, Ordering::Release);
     }
 

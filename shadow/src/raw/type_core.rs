@@ -391,20 +391,23 @@ impl<P: Platform> Core<P> {
         }
     }
 
-    /// Helps what replaces the lines of an object to its end, a guard for each step.
+    /// Helps what replaces the lines of an object to its end.
     pub(crate) fn help(&self, obj: usize) {
         let hash = self.hash(obj);
         let guard = self.platform.pin();
         let body = self.body_now();
         // SAFETY: loaded under the guard.
-        let settled = body.is_none_or(|body| unsafe { body.as_ref() }.is_settled(hash));
+        let wanted = body.is_some_and(|body| unsafe { body.as_ref() }.wants_help(hash, true));
         drop(guard);
-        if !settled {
-            self.help_lines(hash);
+        if wanted {
+            self.help_on(hash);
         }
     }
 
-    fn help_lines(&self, hash: u64) {
+    /// The same of a hash, without a look whether there is something to help; a guard for
+    /// each step.
+    #[cold]
+    fn help_on(&self, hash: u64) {
         loop {
             let _guard = self.platform.pin();
             let Some(body) = self.body_now() else { return };
@@ -421,11 +424,21 @@ impl<P: Platform> Core<P> {
         let (mut at, mut first) = (Some(0u64), None);
         let mut line = sliced.then_some(0);
         while let Some(prefix) = at {
+            let mut guard = self.platform.pin();
+            let Some(mut body) = self.body_now() else {
+                return;
+            };
+            let hash = prefix.reverse_bits();
             // What was inserted before is found by slots that were published before this one, it
             // may be; and the first that `f` frees would have to help, under our guard.
-            self.help_lines(prefix.reverse_bits());
-            let _guard = self.platform.pin();
-            let Some(body) = self.body_now() else { return };
+            // SAFETY: loaded under the guard.
+            if unsafe { body.as_ref() }.wants_help(hash, sliced) {
+                drop(guard);
+                self.help_on(hash);
+                guard = self.platform.pin();
+                let Some(now) = self.body_now() else { return };
+                body = now;
+            }
             // What was freed at once is not walked any more. (Its address may
             // come back: then variables that are new all through are.)
             if *first.get_or_insert(body) != body {
@@ -441,6 +454,7 @@ impl<P: Platform> Core<P> {
                 at = unsafe { body.for_each_from(self, prefix, f) };
                 line = sliced.then_some(0);
             }
+            drop(guard);
         }
     }
 
