@@ -147,7 +147,27 @@ impl<P: Platform> Body<P> {
         while let Some(earlier) = self.just_before(first.0, &first.1) {
             first = earlier;
         }
+        #[cfg(loom)]
+        self.assert_first(first.0, &first.1);
         Some(first)
+    }
+
+    /// That the contract of [`step`](Self::step) holds for lines that are about to be helped: no
+    /// ancestor of theirs is unfinished, as long as they are in their slot. (What would come of
+    /// it takes more threads than a model has: two that help such lines, one to freeze and one to
+    /// publish, and two that are late with the ancestor, one of them since then.)
+    #[cfg(loom)]
+    fn assert_first(&self, hash: u64, lines: &Lines<P>) {
+        if lines.is_root() || self.unfinished(hash, lines.depth).is_none() {
+            return;
+        }
+        let own = self.slot(low_bits(hash, lines.depth));
+        // Relaxed: only compared; an ancestor that came after them was acquired above.
+        let there = own.map(|slot| Self::untagged(slot.load(Ordering::Relaxed)).0);
+        assert!(
+            there != Some(lines.segment()),
+            "there is something before what is first"
+        );
     }
 
     /// One of the replacements that are not finished and by which these lines came to be
