@@ -63,38 +63,3 @@ fn g3_alloc_by_an_older_mask_against_a_merge() {
         finish(&rcu, table);
     });
 }
-
-/// G9: a type with more to merge than a round does has it done by further ones, though nobody
-/// writes; what stays is found all the time.
-#[test]
-fn g9_merging_in_several_rounds_against_get() {
-    explore("rcu: reclaim, merges in rounds | get", Some(1), || {
-        let rcu = Rcu::new();
-        let table = rcu.table();
-        let left = of(2, 1);
-        assert!(Payload::put(&table, left, 1));
-        let goes: Vec<usize> = (0..4)
-            .flat_map(|low| (2..5).map(move |n| of(low, n)))
-            .collect();
-        for &obj in &goes {
-            assert!(Payload::put(&table, obj, 2));
-        }
-        assert!(
-            table.stats().lines >= 10,
-            "five segments or more, and a round merges three times"
-        );
-        for &obj in &goes {
-            assert!(free(&table, obj));
-        }
-        rcu.barrier();
-        // The last one to go begins the round.
-        assert!(Payload::put(&table, goes[0], 2));
-        table.let_merge();
-        assert!(free(&table, goes[0]));
-        let looks = spawn(&table, move |t| Payload::look(t, left));
-        while rcu.work() {}
-        assert_eq!(looks.join().unwrap(), Some(1), "always there");
-        assert_eq!(table.stats().lines, 2, "one segment is left");
-        finish(&rcu, table);
-    });
-}

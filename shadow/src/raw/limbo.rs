@@ -368,9 +368,10 @@ impl<P: Platform> Core<P> {
         if core.tidy() == Progress::More {
             return Progress::More;
         }
+        // (Asked while `queued` is ours.)
+        let interrupted = core.merging.is_interrupted();
         // AcqRel: pairs with the exchange in `queue_round`. Acquire, the second time:
         // between the two another thread may have had a round.
-        let interrupted = core.merging.is_interrupted();
         let more = limbo.collect()
             || interrupted
             || limbo.queued.swap(0, Ordering::AcqRel) == 1
