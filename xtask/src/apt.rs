@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::debian::{self, Package, Stanza};
 use crate::error::{Error, Result};
@@ -20,6 +20,7 @@ use crate::ui::Task;
 /// apt with an index of our own.
 pub(crate) struct Apt {
     options: Vec<String>,
+    lists: PathBuf,
 }
 
 /// A source out of the system's targets, its codename and the archive's key.
@@ -28,6 +29,12 @@ type Derive = fn(&[String], &str, Option<&str>) -> Option<String>;
 /// The system's sources, and the key of Debian's archive.
 const SOURCE_PARTS: &str = "/etc/apt/sources.list.d";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// How long apt may say nothing while it fetches: it has been seen to wait for ever
+/// after an index that arrived in pieces. Its largest file takes a minute at 1 Mbit/s.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is tried then.
+const TRIES: usize = 3;
 
 impl Apt {
     /// The system's sources and the backports: for what is unpacked in the cache.
@@ -125,7 +132,7 @@ impl Apt {
             // The unprivileged user of apt cannot write below a home folder.
             options.push("APT::Sandbox::User=root".into());
         }
-        Ok(Self { options })
+        Ok(Self { options, lists })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -142,23 +149,52 @@ impl Apt {
     /// A source that does not answer is no reason to stop: what matters is
     /// whether the index has what we look for, and resolving tells that.
     pub(crate) fn update(&self, task: &Task) -> Result<Finished> {
-        let mut command = self.command("apt-get");
-        command.arg("update");
         task.at("fetching the package index");
-        proc::run(command, task, None)
+        self.fetch(&["update"], task)
+    }
+
+    /// A call of apt-get that only fetches, and may therefore be ended and repeated.
+    fn fetch(&self, arguments: &[&str], task: &Task) -> Result<Finished> {
+        let mut tries = 1;
+        loop {
+            let mut command = self.command("apt-get");
+            command.args(arguments);
+            let finished = proc::run_while_it_speaks(command, task, PATIENCE)?;
+            if !finished.silent || tries == TRIES {
+                return Ok(finished);
+            }
+            tries += 1;
+            let last = finished
+                .lines
+                .iter()
+                .rev()
+                .nth(1)
+                .map_or("", |line| line.trim());
+            task.say(&format!(
+                "apt-get {}: silent for {} s after \"{last}\"; try {tries} of {TRIES}",
+                arguments[0],
+                PATIENCE.as_secs()
+            ));
+            // What arrived in part may be what it stumbles over.
+            empty(&self.lists.join("partial"))?;
+        }
     }
 
     /// Installs packages into the system, without asking: the caller has.
     ///
     /// Another apt at work is waited for, not failed on.
     pub(crate) fn install(&self, packages: &[&str], task: &Task) -> Result<()> {
+        let help = "if a source did not answer, run `apt-get update` and look at its errors";
+        let mut install = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
+        install.extend(packages);
+        // First into our cache: this may be ended, dpkg's work may not.
+        let fetch = [install.as_slice(), &["--download-only"]].concat();
+        self.fetch(&fetch, task)?.ok_or_help(Some(help.into()))?;
         let mut command = self.command("apt-get");
         command
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-o", "DPkg::Lock::Timeout=900", "install", "--yes"])
-            .args(["--no-install-recommends", "--no-remove"])
-            .args(packages);
-        let help = "if a source did not answer, run `apt-get update` and look at its errors";
+            .args(["-o", "DPkg::Lock::Timeout=900"])
+            .args(install);
         proc::run(command, task, None)?.ok_or_help(Some(help.into()))?;
         Ok(())
     }
@@ -217,28 +253,52 @@ impl Apt {
         let line = proc::show(&command);
         let job = Job::start(command)?;
         let mut lines = Vec::new();
+        let (mut bytes, mut grew, mut silent) = (0, Instant::now(), false);
         loop {
             match job.next(Duration::from_millis(250)) {
                 Said::Line(text) => lines.push(text),
+                Said::Nothing if grew.elapsed() >= PATIENCE => {
+                    silent = true;
+                    job.interrupt();
+                    break;
+                }
                 Said::Nothing => {}
                 Said::End => break,
             }
-            task.progress("bytes", bytes_in(dir), total);
+            let now = bytes_in(dir);
+            if now != bytes {
+                (bytes, grew) = (now, Instant::now());
+            }
+            task.progress("bytes", bytes, total);
         }
         let status = job.wait()?;
-        Finished { status, lines, command: line }.ok_or_help(Some(
+        if silent {
+            // The caller sees that files are missing, and tries once more.
+            let left = format!("no byte came for {} s", PATIENCE.as_secs());
+            task.say(&format!("{line}: {left}"));
+            return Ok(());
+        }
+        Finished { status, lines, command: line, silent }.ok_or_help(Some(
             "is the network there? an old index also gives this: run the command again with --refresh".into(),
         ))?;
         Ok(())
     }
 }
 
+/// Removes all files of a folder.
+fn empty(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+        let path = entry.map_err(Error::io("read", dir))?.path();
+        if path.is_file() {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies the system's sources, dropping those that it has no more.
 fn copy_sources(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(to).map_err(Error::io("read", to))? {
-        let path = entry.map_err(Error::io("read", to))?.path();
-        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-    }
+    empty(to)?;
     let Ok(entries) = fs::read_dir(from) else {
         return Ok(());
     };

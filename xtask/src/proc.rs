@@ -195,13 +195,18 @@ impl Job {
         self.end();
     }
 
+    /// Kills it and all it started; [`wait`](Self::wait) tells how it ended.
+    pub(crate) fn interrupt(&self) {
+        let group = Pid::from_raw(self.child.id().cast_signed());
+        // An error means that the group is gone, which is what we want.
+        let _ = signal::killpg(group, Signal::SIGKILL);
+    }
+
     fn end(&mut self) {
         if self.reaped {
             return;
         }
-        let group = Pid::from_raw(self.child.id().cast_signed());
-        // An error means that the group is gone, which is what we want.
-        let _ = signal::killpg(group, Signal::SIGKILL);
+        self.interrupt();
         let _ = self.child.wait();
         self.forget();
     }
@@ -246,6 +251,8 @@ pub(crate) struct Finished {
     pub(crate) lines: Vec<String>,
     /// The command line, for messages.
     pub(crate) command: String,
+    /// It was ended here because it had nothing to say for too long.
+    pub(crate) silent: bool,
 }
 
 impl Finished {
@@ -294,6 +301,25 @@ fn last_words(lines: &[String]) -> String {
 
 /// Runs a program to its end, its last line shown in `task`, all of it in `log`.
 pub(crate) fn run(command: Command, task: &Task, log: Option<&Path>) -> Result<Finished> {
+    follow(command, task, log, None)
+}
+
+/// As [`run`], but a program that says nothing for `patience` is ended, and
+/// [`Finished::silent`] tells so: for programs that hang when the net does.
+pub(crate) fn run_while_it_speaks(
+    command: Command,
+    task: &Task,
+    patience: Duration,
+) -> Result<Finished> {
+    follow(command, task, None, Some(patience))
+}
+
+fn follow(
+    command: Command,
+    task: &Task,
+    log: Option<&Path>,
+    patience: Option<Duration>,
+) -> Result<Finished> {
     let line = show(&command);
     let mut log = match log {
         Some(path) => Some((File::create(path).map_err(Error::io("make", path))?, path)),
@@ -302,9 +328,12 @@ pub(crate) fn run(command: Command, task: &Task, log: Option<&Path>) -> Result<F
     let job = Job::start(command)?;
     let mut lines = Vec::new();
     let mut last = String::from("starting");
+    let mut spoke = Instant::now();
+    let mut silent = false;
     loop {
         match job.next(Duration::from_secs(1)) {
             Said::Line(text) => {
+                spoke = Instant::now();
                 if let Some((file, path)) = &mut log {
                     writeln!(file, "{text}").map_err(Error::io("write", *path))?;
                 }
@@ -316,6 +345,15 @@ pub(crate) fn run(command: Command, task: &Task, log: Option<&Path>) -> Result<F
                 lines.push(text);
                 task.at(&last);
             }
+            Said::Nothing if patience.is_some_and(|patience| spoke.elapsed() >= patience) => {
+                lines.push(format!(
+                    "(ended: silent for {} s)",
+                    spoke.elapsed().as_secs()
+                ));
+                silent = true;
+                job.interrupt();
+                break;
+            }
             Said::Nothing => task.at(&last),
             Said::End => break,
         }
@@ -324,6 +362,7 @@ pub(crate) fn run(command: Command, task: &Task, log: Option<&Path>) -> Result<F
         status: job.wait()?,
         lines,
         command: line,
+        silent,
     })
 }
 
@@ -343,6 +382,7 @@ pub(crate) fn output(command: Command) -> Result<Vec<String>> {
         status: job.wait()?,
         lines,
         command: line,
+        silent: false,
     }
     .ok()
 }
@@ -405,6 +445,37 @@ mod tests {
             !error.contains("noise") && !error.contains("\n50\n"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_program_that_falls_silent_is_ended_with_all_it_started() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let script = format!(
+            "echo begun; sleep 600 & echo $! >{}; wait",
+            file.path().display()
+        );
+        let task = Task::new("test");
+        let finished =
+            run_while_it_speaks(sh(&script), &task, Duration::from_secs(1)).expect("starts");
+        assert!(finished.silent && !finished.status.success());
+        assert_eq!(finished.lines[0], "begun");
+        let child: i32 = std::fs::read_to_string(file.path())
+            .expect("reads")
+            .trim()
+            .parse()
+            .expect("a number");
+        let gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
+            // Dead and not yet waited for by its new parent is gone enough.
+            stat.map_or(true, |stat| stat.contains(") Z ") || stat.contains(") X "))
+        };
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !gone() {
+            assert!(Instant::now() < patience, "{child} outlived its parent");
+            thread::sleep(Duration::from_millis(10));
+        }
+        let quick = run_while_it_speaks(sh("echo done"), &task, Duration::from_secs(60));
+        assert!(!quick.expect("runs").silent);
     }
 
     #[test]
