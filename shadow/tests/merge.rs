@@ -9,10 +9,8 @@ use std::thread;
 use common::{Counting, FLAGS, look, object, put};
 use umbra_shadow::{Smr, Table};
 
-/// With tiny segments few: the directory has eight slots then.
+/// With tiny segments, as Miri has them too, few: the directory has eight slots then.
 const FEW: bool = cfg!(any(miri, umbra_tiny));
-/// (Miri has so few that a segment of full size has room for all.)
-const MERGES: bool = cfg!(any(not(miri), umbra_tiny));
 const MANY: usize = if FEW { 60 } else { 60_000 };
 /// One of so many stays.
 const SPARSE: usize = if FEW { 30 } else { 10_000 };
@@ -52,7 +50,7 @@ fn has_exactly(table: &Table<Counting>, there: impl Fn(usize) -> bool) {
 #[test]
 fn g9_a_type_that_lost_most_of_its_variables_gives_lines_back() {
     let (platform, table) = table();
-    for round in 0..3 {
+    for round in 0..if cfg!(miri) { 1 } else { 3 } {
         for i in 0..MANY {
             assert!(put(&table, object(i), i as u64));
         }
@@ -67,10 +65,10 @@ fn g9_a_type_that_lost_most_of_its_variables_gives_lines_back() {
         }
         let left = table.stats().lines;
         assert!(
-            left * 20 < full || FEW && left < full || !MERGES,
+            left * 20 < full || FEW && left < full,
             "round {round}: {left} of {full} lines"
         );
-        assert!(table.stats().merges > 0 || !MERGES);
+        assert!(table.stats().merges > 0);
         assert!(FEW || platform.blocks() * 20 < blocks, "and their memory");
         // Merged segments are split again, their aliases with them.
         for i in (0..MANY).filter(|i| i % SPARSE != 0) {
@@ -81,7 +79,7 @@ fn g9_a_type_that_lost_most_of_its_variables_gives_lines_back() {
             assert!(table.free(object(i)));
         }
         platform.barrier();
-        assert!(table.stats().lines == 0 || !MERGES, "round {round}");
+        assert!(table.stats().lines == 0, "round {round}");
     }
     drop(table);
     platform.barrier();
@@ -174,7 +172,7 @@ fn g9_every_nth_allocation_failing_only_puts_merging_off() {
         assert!(table.free(object(0)));
         platform.barrier();
         let left = table.stats().lines;
-        assert!(left == 0 || !MERGES, "call {nth}, {full} lines before");
+        assert!(left == 0, "call {nth}, {full} lines before");
         drop(table);
         platform.barrier();
         assert_eq!(platform.blocks(), 0, "call {nth}");
@@ -182,7 +180,8 @@ fn g9_every_nth_allocation_failing_only_puts_merging_off() {
             assert!(nth > 3 || FEW, "two segments and a note for each merge");
             return;
         }
-        nth += 1;
+        // (Under Miri not each of them: there it is the same for all seeds.)
+        nth += if cfg!(miri) { 7 } else { 1 };
     }
 }
 
@@ -230,7 +229,7 @@ fn g9_what_stays_is_found_while_segments_are_merged_and_split() {
     });
     platform.barrier();
     assert_eq!(table.live(), (0..objects).filter(|&i| stays(i)).count());
-    assert!(table.stats().merges > 0 || !MERGES, "{:?}", table.stats());
+    assert!(table.stats().merges > 0, "{:?}", table.stats());
     drop(table);
     platform.barrier();
     assert_eq!(platform.blocks(), 0);
